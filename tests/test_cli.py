@@ -290,8 +290,10 @@ class TestPackage:
         assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
     @pytest.mark.parametrize("command", ["status", "arms"])
-    def test_what_shows_a_study_needs_no_environments_frames_figures_or_jax(self, command: str) -> None:
-        names = {"jax", "scipy", "pandas", "gymnasium", "matplotlib", "av", "multiprocessing"}
+    def test_what_shows_a_study_imports_nothing_that_analyses_or_trains(self, command: str) -> None:
+        names = {"jax", "scipy", "pandas", "gymnasium", "matplotlib", "av", "multiprocessing", "statistics"}
+        own = ("analysis", "envs", "training", "report.tables", "study.versions", "study.execution.worker")
+        names |= {f"rlottery.{name}" for name in own}
         heavy = f"sorted({names} & sys.modules.keys())"
         code = f"import sys; from rlottery.cli import app; app(['{command}'], standalone_mode=False); print({heavy})"
         output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout

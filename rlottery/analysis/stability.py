@@ -6,12 +6,12 @@
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
 from rlottery.errors import StudyError
 from rlottery.storage.disk import read_json, write_json
 from rlottery.storage.paths import RunFiles
-from rlottery.storage.stored_types import Name, Share
+from rlottery.storage.stored_types import Name, Share, validated
 
 STABILITY_FORMAT = 1
 MAX_RECORD_BYTES = 2**12
@@ -34,9 +34,6 @@ class Stability:
     chance: Share
 
 
-_STABILITY = TypeAdapter(Stability)
-
-
 def read_stability(files: RunFiles, digest: str) -> Stability | None:
     """The stability of the mask with this digest; None if it was not measured, or measured for another mask.
 
@@ -54,7 +51,7 @@ def read_stability(files: RunFiles, digest: str) -> Stability | None:
     try:
         if content.keys() - Stability.__annotations__.keys():
             raise ValueError
-        measured = _STABILITY.validate_python(content)
+        measured = validated(Stability, content)
     except ValueError:  # pydantic's errors are of that type
         raise _unusable(files, "it is not a valid stability record") from None
     return measured if measured.mask == digest else None

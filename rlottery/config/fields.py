@@ -120,7 +120,7 @@ _Share = Annotated[float | None, real("a number from 0 to below 1", lambda x: 0 
 class Section(BaseModel):
     """A mapping with known keys only."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Sparsity(Section):

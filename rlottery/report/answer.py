@@ -8,16 +8,15 @@ from rlottery.analysis.digits import MINUS
 from rlottery.analysis.kinds import GRADIENT_CRITERIA
 from rlottery.analysis.verdict import ContrastResult, MethodContrast, MethodTrend, Verdicts
 from rlottery.report.contents import Contents
+from rlottery.report.differences_in_words import difference_text, signed
 from rlottery.report.layer_counts import layer_count_lines
 from rlottery.report.wording import (
     FEW,
     capitalised,
-    difference_text,
     holm_text,
     joined,
     p_text,
     plural,
-    signed,
     sparsity_text,
 )
 

@@ -18,7 +18,6 @@ from rlottery.analysis.verdict import (
 from rlottery.report.answers_in_words import chip_of_word
 from rlottery.report.contents import Contents
 from rlottery.report.tables import (
-    NOTHING,
     Cell,
     Column,
     Table,
@@ -30,7 +29,7 @@ from rlottery.report.tables import (
     text,
 )
 from rlottery.report.verdict_tables import arm_chip, chips_cell, pooled_verdicts
-from rlottery.report.wording import interval_name
+from rlottery.report.wording import NOTHING, interval_name
 
 ALL_TASKS = "all tasks"
 

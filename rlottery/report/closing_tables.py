@@ -5,9 +5,9 @@ import textwrap
 from rlottery.analysis.digits import Digits
 from rlottery.analysis.scores import TaskScores
 from rlottery.report.contents import Contents
-from rlottery.report.tables import NOTHING, Cell, Column, Table, make_table, number
+from rlottery.report.tables import Cell, Column, Table, make_table, number
 from rlottery.report.task_sentences import score_text
-from rlottery.report.wording import sparsity_text
+from rlottery.report.wording import NOTHING, sparsity_text
 from rlottery.storage.paths import DENSE
 
 _TITLE_WIDTH = 12

@@ -6,7 +6,6 @@ from rlottery.report.answer_tables import ALL_TASKS
 from rlottery.report.contents import Contents
 from rlottery.report.contrast_sentences import outcome, registered
 from rlottery.report.tables import (
-    NOTHING,
     Cell,
     Column,
     Table,
@@ -18,7 +17,7 @@ from rlottery.report.tables import (
     text,
 )
 from rlottery.report.verdict_tables import median_column, split_cell
-from rlottery.report.wording import interval_name
+from rlottery.report.wording import NOTHING, interval_name
 
 
 def contrast_table(contents: Contents) -> Table:

@@ -16,6 +16,18 @@ def raw_digits(of: Difference, metric: Metric) -> Digits:
     return digits_for(values, metric, apart or [values[0]] if values else ())
 
 
+def signed(value: float) -> str:
+    """A normalised difference: ``+0.25``; zero has no sign."""
+    return Digits(2)(value, "+")
+
+
+def difference_text(difference: float, low: float | None, high: float | None, level: float) -> str:
+    """A normalised difference with its interval: ``+0.30 (90 % interval +0.20 to +0.40)``."""
+    if low is None or high is None:
+        return f"{signed(difference)} (no interval)"
+    return f"{signed(difference)} ({interval_name(level)} {signed(low)} to {signed(high)})"
+
+
 Placed = tuple[Difference, str | None, Measure | None]
 """A difference, its task (None over tasks, where there is no unit), and what was compared."""
 

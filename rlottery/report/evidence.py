@@ -9,8 +9,8 @@ from rlottery.analysis.verdict import QUESTIONS, Difference, Measure
 from rlottery.report.answer import MethodClaim
 from rlottery.report.contents import Contents
 from rlottery.report.headline import Headline, Judged
-from rlottery.report.tables import NOTHING, Cell, Column, Table, difference, make_table, raw_difference
-from rlottery.report.wording import FEW, METRIC_NAMES, METRIC_TITLES, interval_name, joined
+from rlottery.report.tables import Cell, Column, Table, difference, make_table, raw_difference
+from rlottery.report.wording import FEW, METRIC_NAMES, METRIC_TITLES, NOTHING, interval_name, joined
 
 _OPEN = "open"
 _IN_A_WORD = {"superior": "better", "non-inferior": "as good", None: NOTHING}

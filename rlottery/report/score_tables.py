@@ -13,13 +13,14 @@ from rlottery.analysis.scores import ArmScores, TaskScores
 from rlottery.config import file_name
 from rlottery.report.arm_styles import Look
 from rlottery.report.contents import Contents
-from rlottery.report.tables import NOTHING, Cell, Column, Table, estimate, make_table, number, text
+from rlottery.report.tables import Cell, Column, Table, estimate, make_table, number, text
 from rlottery.report.task_sentences import score_digits, score_text, untrained_text
 from rlottery.report.verdict_tables import sparsity_cell, sparsity_column, split_cell
 from rlottery.report.wording import (
     BOOTSTRAP,
     METRIC_NAMES,
     METRIC_TITLES,
+    NOTHING,
     last_evaluations,
     plural,
 )

@@ -26,7 +26,6 @@ from rlottery.report.headline import headline
 from rlottery.report.page import page_environment, page_frame
 from rlottery.report.table_formats import to_csv, to_markdown
 from rlottery.report.tables import (
-    NOTHING,
     Cell,
     Column,
     Table,
@@ -39,7 +38,7 @@ from rlottery.report.tables import (
 )
 from rlottery.report.terminal import FittedTable
 from rlottery.report.verdict_tables import answer_column, normalised_bounds
-from rlottery.report.wording import METRIC_NAMES, interval_name, joined, plural
+from rlottery.report.wording import METRIC_NAMES, NOTHING, interval_name, joined, plural
 from rlottery.safety.printable import printable
 from rlottery.storage.twins import TWINS
 

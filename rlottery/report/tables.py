@@ -9,10 +9,8 @@ from rlottery.analysis.runs import Metric
 from rlottery.analysis.scores import Estimate
 from rlottery.analysis.verdict import Difference
 from rlottery.report.answers_in_words import Chip
-from rlottery.report.differences_in_words import raw_digits
-from rlottery.report.wording import signed
-
-NOTHING = "\N{EN DASH}"
+from rlottery.report.differences_in_words import raw_digits, signed
+from rlottery.report.wording import NOTHING
 
 Item = TypeVar("Item")
 Bounded = tuple[float | None, float | None, float | None]

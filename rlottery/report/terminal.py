@@ -4,15 +4,18 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
-from rlottery.report.tables import Row, Table
 from rlottery.report.wording import unbroken
 from rlottery.safety.printable import on_one_line, printable
+
+if TYPE_CHECKING:
+    from rlottery.report.tables import Row, Table
 
 LIVE_WIDTH = 60
 """Narrowest terminal in which a table of runs is drawn."""
@@ -61,7 +64,7 @@ class FittedTable:
     Columns are dropped as their `expendable` says until the rest fits. If it never does, each row becomes a paragraph.
     """
 
-    table: Table
+    table: "Table"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if (kept := self.columns_for(options.max_width)) is not None:
@@ -109,5 +112,5 @@ class FittedTable:
         return shown
 
 
-def _texts(row: Row) -> list[str]:
+def _texts(row: "Row") -> list[str]:
     return [on_one_line(cell.text) for cell in row.cells]

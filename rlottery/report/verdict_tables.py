@@ -11,7 +11,6 @@ from rlottery.report.answers_in_words import WINNING, Chip, chip
 from rlottery.report.arm_styles import Look
 from rlottery.report.contents import Contents
 from rlottery.report.tables import (
-    NOTHING,
     Bounded,
     Cell,
     Column,
@@ -23,7 +22,7 @@ from rlottery.report.tables import (
     raw_difference,
     text,
 )
-from rlottery.report.wording import interval_name, joined, sparsity_text
+from rlottery.report.wording import NOTHING, interval_name, joined, sparsity_text
 
 _NOWHERE: Bounded = (None, None, None)
 Item = TypeVar("Item")

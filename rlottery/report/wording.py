@@ -4,17 +4,19 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from rlottery.analysis.digits import Digits
-from rlottery.analysis.runs import Metric
+if TYPE_CHECKING:
+    from rlottery.analysis.runs import Metric
 
 Item = TypeVar("Item")
 Key = TypeVar("Key")
 
-METRIC_NAMES: dict[Metric, str] = {"success": "success rate", "return": "return"}
-METRIC_TITLES: dict[Metric, str] = {"success": "Success", "return": "Return"}
+METRIC_NAMES: "dict[Metric, str]" = {"success": "success rate", "return": "return"}
+METRIC_TITLES: "dict[Metric, str]" = {"success": "Success", "return": "Return"}
 BOOTSTRAP = "95 % bootstrap interval"
+NOTHING = "\N{EN DASH}"
+"""Stands where there is no value."""
 _MOST_NAMED = 3
 FEW = 4
 """How many arms or tasks a sentence names; of more it says how many there are."""
@@ -82,11 +84,6 @@ def last_evaluations(number: int) -> str:
     return "the last evaluation" if number == 1 else f"the mean of the last {number} evaluations"
 
 
-def signed(value: float) -> str:
-    """A normalised difference: ``+0.25``; zero has no sign."""
-    return Digits(2)(value, "+")
-
-
 def sparsity_text(sparsity: Mapping[str, float] | None) -> str:
     """``80 %``, or ``90 / 50 %`` for groups that differ; empty where it is not known."""
     if not sparsity:
@@ -103,10 +100,3 @@ def p_text(p: float) -> str:
 def interval_name(level: float) -> str:
     """The interval that two one-sided bounds make: ``90 % interval`` at a level of 5 %."""
     return f"{100 * (1 - 2 * level):.4g} % interval"
-
-
-def difference_text(difference: float, low: float | None, high: float | None, level: float) -> str:
-    """A normalised difference with its interval: ``+0.30 (90 % interval +0.20 to +0.40)``."""
-    if low is None or high is None:
-        return f"{signed(difference)} (no interval)"
-    return f"{signed(difference)} ({interval_name(level)} {signed(low)} to {signed(high)})"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, NotRequired
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from rlottery.errors import StudyError
@@ -95,9 +95,6 @@ class CheckpointRecord(TypedDict):
     cost: Seconds
 
 
-_RECORD = TypeAdapter(CheckpointRecord)
-
-
 def record_paths(files: RunFiles) -> list[Path]:
     """The JSON files of a run's checkpoints, oldest first."""
     return sorted(files.checkpoint.glob("step_*.json"))
@@ -106,7 +103,7 @@ def record_paths(files: RunFiles) -> list[Path]:
 def read_checkpoint_record(path: Path) -> CheckpointRecord:
     """The content of a checkpoint's JSON file. Raises DamagedError, or StudyError if a later rlottery wrote it."""
     try:
-        return checked(_RECORD, read_sealed(path), path)
+        return checked(CheckpointRecord, read_sealed(path), path)
     except FileNotFoundError:
         raise DamagedError(path, "it is missing") from None
 

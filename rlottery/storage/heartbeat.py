@@ -20,12 +20,12 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
 from rlottery.processes.descendants import is_alive
 from rlottery.processes.stopping import at_end
 from rlottery.storage.disk import read_json, write_bytes
-from rlottery.storage.stored_types import Count, Moment, Name
+from rlottery.storage.stored_types import Count, Moment, Name, validated
 from rlottery.storage.temporary_files import DEAD_AFTER_SECONDS
 
 BEAT_SECONDS = 10.0
@@ -106,9 +106,6 @@ class Owner:
         return bool(self.machine) and self.machine == here.machine and self.boot != here.boot
 
 
-_OWNER = TypeAdapter(Owner)
-
-
 def this_owner() -> Owner:
     """This process, under a new name."""
     here, pid = this_host(), os.getpid()
@@ -124,7 +121,7 @@ def this_job() -> str:
 def read_owner(path: Path) -> Owner | None:
     """The owner that a heartbeat or a lease names; None if its content is none. Raises FileNotFoundError."""
     try:
-        return _OWNER.validate_python(read_json(path, _MAX_BYTES))
+        return validated(Owner, read_json(path, _MAX_BYTES))
     except FileNotFoundError:
         raise
     except (OSError, ValueError):  # pydantic's errors are of that type

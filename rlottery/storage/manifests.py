@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypeVar
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, ValidationError
 from typing_extensions import TypedDict
 
 from rlottery.config import ALGORITHMS, LEFT_OUT
@@ -31,6 +31,7 @@ from rlottery.storage.stored_types import (
     Seconds,
     Seed,
     Share,
+    validated,
 )
 from rlottery.storage.syncing import sync_file, writing
 
@@ -204,7 +205,6 @@ class Manifest(RunFacts):
     env_steps: NotRequired[Count]
 
 
-_MANIFEST = TypeAdapter(Manifest)
 _T = TypeVar("_T")
 
 
@@ -257,13 +257,13 @@ def read_manifest(files: RunFiles) -> Manifest | None:
     if content["format_version"] == 1 and isinstance(content.get("files"), dict):
         content["files"] = {name: {"sha256": digest, "bytes": None} for name, digest in content["files"].items()}
     content["format_version"] = MANIFEST_FORMAT
-    return checked(_MANIFEST, content, files.manifest)
+    return checked(Manifest, content, files.manifest)
 
 
-def checked(kind: TypeAdapter[_T], content: object, path: Path) -> _T:
+def checked(kind: type[_T], content: object, path: Path) -> _T:
     """The content of a file, if all of its values have the types and ranges of their kind. Raises DamagedError."""
     try:
-        return kind.validate_python(content)
+        return validated(kind, content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))[:100]

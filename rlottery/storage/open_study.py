@@ -5,6 +5,7 @@ import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from rlottery.config import Config, load_config
 from rlottery.errors import ConfigError, StudyError
@@ -24,8 +25,8 @@ def config_to_run(path: Path, overrides: Sequence[str] = ()) -> Config:
 
     Raises ConfigError if the file has an error, or `check_may_write` does.
     """
-    path, found = _opened(path, overrides)
-    check_may_write(load_config(path, found), path, overrides)  # before anything is imported
+    path, found, config = _opened(path, overrides)
+    check_may_write(config or load_config(path, found), path, overrides)  # before anything is imported
     allow_local_modules([path.parent, Path.cwd()])
     return load_config(path, found, runs_code=True)
 
@@ -39,7 +40,7 @@ def config_from_study(path: Path, overrides: Sequence[str] = ()) -> Config:
     Raises ConfigError if the config file has an error, or overrides are given for a data folder; StudyError if the
     folder holds no study, or no record of its settings.
     """
-    path, found = _opened(path, overrides)
+    path, found, config = _opened(path, overrides)
     if path.is_dir():
         if overrides:
             raise ConfigError(
@@ -49,10 +50,18 @@ def config_from_study(path: Path, overrides: Sequence[str] = ()) -> Config:
         return config_from_record(read_study_record(path), path)
     if not path.exists() and not path.suffix:
         raise StudyError(f"There is no study at {path}. Give a study's data folder or its config file.")
-    return load_config(path, found)
+    return config or load_config(path, found)
 
 
-def _opened(path: Path, overrides: Sequence[str]) -> tuple[Path, list[str]]:
+class _Opened(NamedTuple):
+    """A study's config file, or its data folder, and the overrides; and the settings if they have been read."""
+
+    path: Path
+    overrides: list[str]
+    config: Config | None = None
+
+
+def _opened(path: Path, overrides: Sequence[str]) -> _Opened:
     """The config file of a study that may be given by the folder with its config and its data, and its overrides.
 
     A `data` folder is relative to the working directory. One that is next to the config is taken if the study is given
@@ -63,13 +72,13 @@ def _opened(path: Path, overrides: Sequence[str]) -> tuple[Path, list[str]]:
     is_folder = (path / CONFIG).is_file() and not Store(path).runs.is_dir()
     path = path / CONFIG if is_folder else path
     if any(override.partition("=")[0].strip() == "data" for override in overrides) or not path.is_file():
-        return path, list(overrides)
-    data = load_config(path, overrides).data
-    next_to_config = path.parent / data
-    is_taken = is_folder or (Store(next_to_config).runs.is_dir() and not Store(data).runs.is_dir())
+        return _Opened(path, list(overrides))
+    config = load_config(path, overrides)
+    next_to_config = path.parent / config.data
+    is_taken = is_folder or (Store(next_to_config).runs.is_dir() and not Store(config.data).runs.is_dir())
     if not is_taken or not Path(os.path.realpath(next_to_config)).is_relative_to(os.path.realpath(path.parent)):
-        return path, list(overrides)
-    return path, [data_override(next_to_config), *overrides]
+        return _Opened(path, list(overrides), config)
+    return _Opened(path, [data_override(next_to_config), *overrides])
 
 
 def data_override(folder: Path) -> str:
@@ -84,7 +93,7 @@ def config_from_started_study(path: Path, overrides: Sequence[str] = (), *, writ
         writes: whether files are written to the data folder; then `check_may_write`.
     """
     config = config_from_study(path, overrides)
-    path, _ = _opened(path, overrides)
+    path, *_ = _opened(path, overrides)
     if path.is_dir():
         return config
     if writes:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, ValidationError
 from typing_extensions import TypedDict
 
 from rlottery.safety.regular_files import read_bytes, regular
@@ -23,6 +23,7 @@ from rlottery.storage.disk import file_digest, write_bytes
 from rlottery.storage.locks import one_at_a_time
 from rlottery.storage.manifests import MANIFEST_FORMAT, DamagedError, read_sealed, write_sealed
 from rlottery.storage.signing import is_signed, signature
+from rlottery.storage.stored_types import validated
 from rlottery.storage.syncing import sync_folder
 from rlottery.version import __version__
 
@@ -45,9 +46,6 @@ class _Listing(TypedDict):
     format_version: int
     signature: NotRequired[str]
     files: dict[str, Annotated[list[_Entry], Field(max_length=2)]]
-
-
-_LISTING = TypeAdapter(_Listing)
 
 
 @dataclass(frozen=True)
@@ -159,7 +157,7 @@ class OwnedFiles:
         Those that a signed listing has from somebody else are listed without a version: they can be removed, not read.
         """
         try:
-            listing = _LISTING.validate_python(read_sealed(self.folder / self.listing))
+            listing = validated(_Listing, read_sealed(self.folder / self.listing))
         except (FileNotFoundError, NotADirectoryError, DamagedError, ValidationError):
             return None
         files = {name: entries for name, entries in listing["files"].items() if _NAME.fullmatch(name)}

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
 from rlottery.storage.disk import read_json
-from rlottery.storage.stored_types import Count, Number, Share
+from rlottery.storage.stored_types import Count, Number, Share, validated
 from rlottery.storage.temporary_files import temporary_path
 
 RENEW_SECONDS = 1.0
@@ -44,9 +44,6 @@ class Progress:
         """The time left at the current speed, or None while the speed is unknown."""
         left, speed = self.total_steps - self.env_steps, self.steps_per_second
         return left / speed if speed >= _SLOWEST else None
-
-
-_PROGRESS = TypeAdapter(Progress)
 
 
 class ProgressFile:
@@ -104,7 +101,7 @@ def read_progress(path: Path, *, is_remote: bool = False) -> Progress | None:
         is_remote: whether the process is known to run on another machine, so that its number says nothing here.
     """
     try:
-        progress = _PROGRESS.validate_python(read_json(path, _MAX_BYTES))
+        progress = validated(Progress, read_json(path, _MAX_BYTES))
         if not is_remote:
             os.kill(progress.pid, 0)
     except (OSError, ValueError, OverflowError):

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from functools import cache
+from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, TypeAdapter
 
 from rlottery.config.numbers import LARGEST_COUNT, LARGEST_SEED
 
@@ -14,6 +15,24 @@ MOST_TEXT = 10_000
 """Characters of a text that are kept."""
 MOST_ENTRIES = 10_000
 """Entries of a list or a mapping that grows with a run, such as its sessions."""
+
+_T = TypeVar("_T")
+
+
+def validated(kind: type[_T], content: object) -> _T:
+    """The content of a file, if all of its values have the types and ranges of their kind.
+
+    A kind is prepared when its first file is read: that takes milliseconds, and a command reads few kinds.
+
+    Raises pydantic's ValidationError, which is a ValueError.
+    """
+    found: _T = _adapter(cast(Any, kind)).validate_python(content)
+    return found
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def _cut(text: str) -> str:

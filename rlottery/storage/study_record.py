@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from typing_extensions import TypedDict
 
 from rlottery.config import DEFAULT_ALGORITHM, Config, recorded_settings
@@ -25,7 +25,7 @@ from rlottery.storage.manifests import MANIFEST_FORMAT, DamagedError, checked, r
 from rlottery.storage.own_code import OwnCode, is_own
 from rlottery.storage.own_code import joined as join_code
 from rlottery.storage.paths import Store
-from rlottery.storage.stored_types import Count, LongText, Moment, Name, Seed
+from rlottery.storage.stored_types import Count, LongText, Moment, Name, Seed, validated
 from rlottery.storage.twins import twins_of_masks
 from rlottery.version import __version__
 
@@ -56,10 +56,10 @@ class RecordedClaim(TypedDict):
 
 def _with_runs(config: dict[str, Any]) -> dict[str, Any]:
     """The settings, if it is clear which runs they ask for. Their other keys may be those of another version."""
-    for task in _TASKS.validate_python(config.get("tasks")):
+    for task in validated(list[str | dict[str, Any]], config.get("tasks")):
         if isinstance(task, dict) and not isinstance(task.get("id"), str):
             raise ValueError("has a task without an id")
-    _SEEDS.validate_python(config.get("seeds"))
+    validated(list[Seed], config.get("seeds"))
     return config
 
 
@@ -84,11 +84,6 @@ class StudyRecord(TypedDict):
     own_code: NotRequired[OwnCode]
     claims: NotRequired[list[RecordedClaim]]
     twins: NotRequired[Twins]
-
-
-_RECORD = TypeAdapter(StudyRecord)
-_TASKS = TypeAdapter(list[str | dict[str, Any]])
-_SEEDS = TypeAdapter(list[Seed])
 
 
 @contextlib.contextmanager
@@ -213,7 +208,7 @@ def _claims(known: StudyRecord | None, config: Config, now: float, ended: int) -
 
 
 def _read(store: Store) -> StudyRecord:
-    return checked(_RECORD, read_sealed(store.record), store.record)
+    return checked(StudyRecord, read_sealed(store.record), store.record)
 
 
 def _joined(known: dict[str, Any] | None, config: Config) -> tuple[dict[str, Any], bool]:

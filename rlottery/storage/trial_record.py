@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, ValidationError
 
 from rlottery.config import Config, Deviation, Task
 from rlottery.errors import StudyError
 from rlottery.storage.manifests import MANIFEST_FORMAT, read_sealed, write_sealed
 from rlottery.storage.paths import Store
-from rlottery.storage.stored_types import Count, LongText, Name
+from rlottery.storage.stored_types import Count, LongText, Name, validated
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,9 @@ class Trial:
         return hashlib.sha256(lines.encode()).hexdigest()[:12] if lines else ""
 
 
-_TRIAL = TypeAdapter(Trial)
-
-
 def trial_from_dict(content: Any) -> Trial:
     """The trial with these fields. Raises pydantic's ValidationError."""
-    return _TRIAL.validate_python(content)
+    return validated(Trial, content)
 
 
 def read_trial(store: Store, task: Task) -> Trial | None:

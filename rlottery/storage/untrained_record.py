@@ -7,7 +7,7 @@ policies are evaluated. A damaged file is replaced: the policies are evaluated a
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
 from rlottery.config.sections import LEAST_UNTRAINED, MOST_UNTRAINED
 from rlottery.storage.manifests import MANIFEST_FORMAT, DamagedError, checked, read_sealed, write_sealed
@@ -48,9 +48,6 @@ class UntrainedScores:
         return replace(self, policies=needed, returns=self.returns[:needed], successes=self.successes[:needed])
 
 
-_SCORES = TypeAdapter(UntrainedScores)
-
-
 def read_untrained(files: UntrainedFiles) -> UntrainedScores | None:
     """The scores in the file, or None if there is none.
 
@@ -60,7 +57,7 @@ def read_untrained(files: UntrainedFiles) -> UntrainedScores | None:
         content: Any = read_sealed(files.scores)
     except FileNotFoundError:
         return None
-    return checked(_SCORES, content.get("untrained"), files.scores)
+    return checked(UntrainedScores, content.get("untrained"), files.scores)
 
 
 def untrained_damage(files: UntrainedFiles) -> list[DamagedError]:

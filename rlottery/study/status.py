@@ -10,9 +10,8 @@ from rich.console import Group
 from rlottery.config import Config
 from rlottery.config.built_in import METHODS
 from rlottery.errors import StudyError
-from rlottery.report.tables import NOTHING
 from rlottery.report.version_lines import change_lines
-from rlottery.report.wording import plural
+from rlottery.report.wording import NOTHING, plural
 from rlottery.safety.printable import on_one_line
 from rlottery.storage.checkpoint_record import CheckpointRecord, checkpoint_to_continue
 from rlottery.storage.locks import holder_of

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, ValidationError
 from typing_extensions import TypedDict
 
 from rlottery.storage.disk import read_json, write_json
 from rlottery.storage.paths import RunFiles
-from rlottery.storage.stored_types import Name
+from rlottery.storage.stored_types import Name, validated
 from rlottery.tracking.tracked_run import TrackedRun
 
 MAX_BYTES = 4_096
@@ -23,9 +23,6 @@ class _Stored(TypedDict):
     made_from: Name
     step: Annotated[int, Field(strict=True, ge=-1, le=2**53)]
     ended: bool
-
-
-_STORED = TypeAdapter(_Stored)
 
 
 class Sent(NamedTuple):
@@ -51,7 +48,7 @@ def record_path(files: RunFiles, tracker: str, destination: Mapping[str, Any]) -
 def read_sent(path: Path, run: TrackedRun) -> Sent:
     """How far the run was sent. A new key if it wasn't, or if the record is of another run."""
     try:
-        stored = _STORED.validate_python(read_json(path, MAX_BYTES))
+        stored = validated(_Stored, read_json(path, MAX_BYTES))
     except (OSError, ValueError, ValidationError):
         return Sent(secrets.token_hex(6))
     if stored["made_from"] != run.made_from:

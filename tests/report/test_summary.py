@@ -24,9 +24,8 @@ from rlottery.report.files import write_report
 from rlottery.report.score_tables import run_table
 from rlottery.report.summary import summarise, summary_to_markdown
 from rlottery.report.table_formats import to_csv
-from rlottery.report.tables import NOTHING
 from rlottery.report.task_sentences import not_normalised_lines, task_lines
-from rlottery.report.wording import sparsity_text
+from rlottery.report.wording import NOTHING, sparsity_text
 from rlottery.storage.paths import Store
 from tests.analysis.stores import config, returns, success, write_mask, write_run
 from tests.report.contents import contents as made

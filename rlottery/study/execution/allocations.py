@@ -19,15 +19,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rlottery.errors import StudyError
 from rlottery.processes.children import python_command
 from rlottery.storage.disk import read_json, write_bytes
 from rlottery.storage.local_modules import local_folders
 from rlottery.storage.paths import Store
-from rlottery.study.execution.worker import encode_jobs, encode_study
-from rlottery.study.planning.jobs import Job
+
+if TYPE_CHECKING:
+    from rlottery.study.planning.jobs import Job
 
 _CANCELLED = "cancelled"
 _MAX_BYTES, _MAX_VALUES = 2**26, 2**22
@@ -109,12 +110,14 @@ def append_line(path: Path, entry: object) -> None:
         os.fsync(file.fileno())
 
 
-def write_batch(store: Store, bundles: Sequence[Sequence[Job]], cores: int, place: str) -> list[Allocation]:
+def write_batch(store: Store, bundles: Sequence[Sequence["Job"]], cores: int, place: str) -> list[Allocation]:
     """Write the files of allocations with these jobs, one for each bundle.
 
     Args:
         place: where the engine is (`cluster.Engine.place`).
     """
+    from rlottery.study.execution.worker import encode_jobs, encode_study  # `status` reads, and needs no worker
+
     config = bundles[0][0].config
     study = json.dumps(encode_study(config) | {"names": [task.name for task in config.tasks]}).encode()
     shared = store.cluster / f"study-{hashlib.sha256(study).hexdigest()[:16]}.json"
@@ -230,7 +233,7 @@ def open_runs(store: Store) -> dict[tuple[str, int, str], Open]:
     return found
 
 
-def key_of(job: Job) -> tuple[str, int, str, str]:
+def key_of(job: "Job") -> tuple[str, int, str, str]:
     """A job's key in `Known.jobs`."""
     return job.task.name, job.seed, job.arm_name if job.arm else "", job.stage
 

@@ -24,7 +24,6 @@ from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.fingerprints import Fingerprint, differing_keys
 from rlottery.study.planning.finished_runs import damage_of_job, ended_manifest
 from rlottery.study.planning.jobs import TRAINING, Job
-from rlottery.study.planning.versions_now import versions_now
 
 
 @dataclass(frozen=True)
@@ -159,6 +158,8 @@ def check_aside(job: Job, fingerprint: Fingerprint) -> None:
     again = trained_aside(job.files, fingerprint)
     if again is None or (earlier := earlier_of(job)) is None or earlier.allows(again):
         return
+    from rlottery.study.planning.versions_now import versions_now  # `status` reads, and needs no kernels
+
     if not changes(again.get("versions", {}), versions_now(job)):
         raise other_result_error(job, earlier, again)
 
