@@ -1,17 +1,17 @@
-"""The messages that docs/troubleshooting.md and docs/damaged-files.md explain are those of the code."""
+"""The messages that the docs explain are those of the code."""
 
 import re
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "docs" / "troubleshooting.md", ROOT / "docs" / "damaged-files.md"]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 
 def fragments() -> list[str]:
     """The fixed parts of the quoted messages; ``...`` stands for what differs."""
-    paragraphs = re.findall(r'^\*\*(".+?)\*\*', "\n".join(page.read_text() for page in PAGES), flags=re.M)
+    paragraphs = re.findall(r'^(?:- )?\*\*(".+?)\*\*', "\n".join(page.read_text() for page in PAGES), flags=re.M)
     messages = [message for paragraph in paragraphs for message in re.findall(r'"([^"]+)"', paragraph)]
-    assert len(messages) >= 10
+    assert len(messages) >= 50
     return [part.strip() for message in messages for part in message.split("...") if part.strip()]
 
 

@@ -9,8 +9,9 @@ from rich.segment import Segment
 
 from rlottery.report.answer import OPTION
 from rlottery.report.evidence import KEPT_OPEN
-from rlottery.report.summary import Summary
-from rlottery.report.tables import Table
+from rlottery.report.score_tables import NORMALISED
+from rlottery.report.summary import Summary, TaskSummary
+from rlottery.report.tables import NOTHING, Table
 from rlottery.report.terminal import FittedTable, Paragraph
 from rlottery.report.wording import joined, plural
 
@@ -138,7 +139,13 @@ def _scores(summary: Summary) -> list[RenderableType]:
     for task in summary.tasks:
         what = f"{task.task}: {task.measured[:1].lower()}{task.measured[1:]}"
         parts += ["", Paragraph(what, "dim"), FittedTable(task.table)]
-    return [*parts, Paragraph(_KEY, "dim")] if parts else []
+    return [*parts, Paragraph(_KEY, "dim")] if any(map(_is_normalised, summary.tasks)) else parts
+
+
+def _is_normalised(task: TaskSummary) -> bool:
+    """Whether the table of a task has a normalised score."""
+    at = [column.title for column in task.table.columns].index(NORMALISED)
+    return any(row.cells[at].text != NOTHING for row in task.table.rows)
 
 
 def _add_fully(summary: Summary, screen: _Screen) -> bool:

@@ -26,6 +26,9 @@ from rlottery.report.wording import (
 )
 from rlottery.storage.paths import DENSE
 
+NORMALISED = "Normalised"
+"""The title of the column of normalised scores."""
+
 
 @dataclass(frozen=True)
 class _ArmRow:
@@ -224,7 +227,7 @@ def _arm_column() -> Column[_ArmRow]:
 
 def _normalised_column() -> Column[_ArmRow]:
     return number(
-        "Normalised", "normalised_score", lambda row: row.scores.normalised_score if row.scores else None, ".2f"
+        NORMALISED, "normalised_score", lambda row: row.scores.normalised_score if row.scores else None, ".2f"
     )
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from rlottery.config.judging import judging_from
 from rlottery.errors import StudyError
 from rlottery.interop.scored_runs import Elsewhere, Row, runs_of
+from rlottery.report import files
 from rlottery.report.contents import Contents
 from rlottery.report.elsewhere import collect_elsewhere, evaluations_per_score, roles_of
 from rlottery.report.page import report_html, table_files
@@ -172,6 +174,18 @@ def test_messages_speak_of_what_the_user_gave() -> None:
     assert roles_of(found, "full", {"rnd": ("lth",)}).controls == {"rnd": ("lth",)}
     assert roles_of(Elsewhere(runs_of(rows({"Dense": 1.0, "dense": 2.0})))).dense == "dense"
     assert roles_of(Elsewhere(runs_of(rows({"Dense": 1.0, "lth": 2.0})))).dense == "Dense"
+
+
+def test_two_arms_as_the_docs_show_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (RESULTS.parent / "docs" / "made-elsewhere.md").read_text()
+    (table,) = re.findall(r'Path\("two.csv"\).write_text\("""(.*?)"""\)', page, flags=re.S)
+    (quoted,) = re.findall(r"^<!-- output -->\n```\n(.*?)^```", page, flags=re.M | re.S)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "92")
+    monkeypatch.setattr(files, "write_report", lambda *_: [])
+    Path("two.csv").write_text(table)
+    code, output, _ = call("compare", "--csv", "two.csv")
+    assert code == 0 and output.startswith(quoted) and "Normalised:" not in output.partition("Contrast")[0]
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
