@@ -219,6 +219,11 @@ class OnDask(Cluster):
         super().__init__(config, say)
         self._dask = Dask(self._store, scheduler, say)
 
+    def tidy(self) -> None:
+        if self.is_head:
+            self._dask.forget_ended()
+        super().tidy()
+
     def __exit__(self, *exception: object) -> None:
         self._dask.close()
         super().__exit__(*exception)

@@ -6,15 +6,17 @@ task up (KilledWorker), which is then handed in again. Either way the run contin
 `rlottery.study.execution.sessions` says when to stop.
 
 The scheduler keeps the tasks as published datasets, so that they go on without the command, and a later one finds them.
+Other studies may have tasks there: a study knows its own by the names of their batches, and leaves the others alone.
 They are lost if the scheduler dies. Its workers close, their runs save, and the command hands them in again once a new
 scheduler has the address.
 """
 
 import contextlib
 import logging
+import time
 import uuid
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,8 @@ ANSWER_SECONDS = 20.0
 """How long the scheduler may take to answer."""
 RECONNECT_SECONDS = 5.0
 """How long an attempt may take to connect to a scheduler that was lost. The command shows nothing new meanwhile."""
+END_SECONDS = 10.0
+"""How long a task may take to end once its node has recorded how its last job ended."""
 _SAME = ["rlottery", "distributed"]
 """Packages that have the same versions everywhere."""
 _PREFIX = "rlottery-"
@@ -61,9 +65,9 @@ class Dask:
     most_at_once = 500
 
     def __init__(self, store: Store, address: str, say: Callable[[str], None] = lambda line: None):
-        self._address, self._say, self.place = address, say, address
+        self._store, self._address, self._say, self.place = store, address, say, address
         self._lacks, self._scheduler = "", ""
-        self._kept, self._lost = set[str](), set[str]()
+        self._batches, self._kept, self._lost = set[str](), set[str](), set[str]()
         self._client = connect(address)
         try:
             check(self._client, address, store)
@@ -77,6 +81,7 @@ class Dask:
     def hand_in(self, allocations: Sequence[Allocation]) -> list[str]:
         jobs_folder(allocations[0]).mkdir(parents=True, exist_ok=True)
         named = {f"{_PREFIX}{allocation.batch}-{allocation.index}": allocation for allocation in allocations}
+        self._batches.add(allocations[0].batch)
         try:
             self._listed()
             futures = {name: self._submit(name, allocation) for name, allocation in named.items()}
@@ -106,13 +111,21 @@ class Dask:
         phases |= {name: Phase.RUNNING if states[name] == "processing" else Phase.QUEUED for name in names}
         return {_key(name): Standing(phase) for name, phase in phases.items() if name not in ended}
 
+    def forget_ended(self) -> None:
+        """Let the scheduler forget the tasks of a study whose jobs have all ended. Waits a moment for their ends."""
+        until = time.monotonic() + END_SECONDS
+        while any(standing.phase is not Phase.LOST for standing in (self.standings() or {}).values()):
+            if time.monotonic() > until:
+                return
+            time.sleep(0.2)
+
     def close(self) -> None:
         """Leave the cluster. What was handed in goes on."""
         with contextlib.suppress(Exception):
             self._client.close(timeout=1)
 
     def _listed(self) -> list[str]:
-        """The names of the tasks that the scheduler keeps.
+        """The names of the tasks of this study that the scheduler keeps.
 
         Raises:
             OSError, TimeoutError: it doesn't answer.
@@ -123,7 +136,8 @@ class Dask:
             self._client = _client(self._address, RECONNECT_SECONDS)
             check_versions(f"scheduler at {self._address}", self._ask("versions", packages=_SAME)["packages"])
         self._look()
-        names = [name for name in map(str, self._ask("publish_list")) if name.startswith(_PREFIX)]
+        self._batches |= set(batch_names(self._store))
+        names = _tasks_of(self._batches, self._client)
         self._kept |= set(names)
         return names
 
@@ -182,9 +196,7 @@ class DaskTasks:
             self._client.close(timeout=1)
 
     def _cancel(self) -> Cancelled:
-        batches = set(batch_names(self._store))
-        listed = map(str, _ask(self._client, "publish_list"))
-        names = [name for name in listed if name.startswith(_PREFIX) and _key(name)[0] in batches]
+        names = _tasks_of(set(batch_names(self._store)), self._client)
         if not names:
             return Cancelled()
         states = _ask(self._client, "get_task_status", keys=names)
@@ -286,6 +298,12 @@ def check_versions(place: str, packages: Mapping[str, Any]) -> None:
 
 def _ask(client: "Client", what: str, **arguments: Any) -> Any:
     return client.sync(getattr(client.scheduler, what), callback_timeout=ANSWER_SECONDS, **arguments)
+
+
+def _tasks_of(batches: Set[str], client: "Client") -> list[str]:
+    """The names of the tasks of some batches that the scheduler keeps."""
+    listed = map(str, _ask(client, "publish_list"))
+    return [name for name in listed if name.startswith(_PREFIX) and _key(name)[0] in batches]
 
 
 def _key(name: str) -> tuple[str, int]:

@@ -43,8 +43,19 @@ class Code(Allocation):
         return ["", "-c", *self.code]
 
 
-def task(store: Store, index: int, code: str, *arguments: Path) -> Code:
-    return Code(store, "20260101-000000-ab", index, (code, *map(str, arguments)))
+BATCH = "20260101-000000-ab"
+
+
+def task(store: Store, index: int, code: str, *arguments: Path, batch: str = BATCH) -> Code:
+    return Code(store, batch, index, (code, *map(str, arguments)))
+
+
+def store_with_batch(folder: Path, batch: str = BATCH) -> Store:
+    """A data folder that knows the batch, so that any command of its study does."""
+    store = Store(folder)
+    store.cluster.mkdir(parents=True)
+    (store.cluster / f"{batch}.json").write_text("{}")
+    return store
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +70,7 @@ def lines(path: Path) -> list[str]:
 
 def standing(engine: Dask, index: int) -> Standing | None:
     found = engine.standings()
-    return found.get(("20260101-000000-ab", index)) if found else None
+    return found.get((BATCH, index)) if found else None
 
 
 def test_what_is_wrong_with_a_cluster(cluster: DaskCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +105,7 @@ def test_tasks_outlive_the_command_and_their_workers(
     cluster: DaskCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # where workers are not
-    store, end = Store(Path("data")), tmp_path / "end"
+    store, end = store_with_batch(Path("data")), tmp_path / "end"
     engine = Dask(store, cluster.address)
     assert engine.capacity == 5
     seen = [tmp_path / f"{index}" for index in range(2)]
@@ -121,18 +132,15 @@ def test_tasks_outlive_the_command_and_their_workers(
     later.close()
 
 
-def test_what_is_cancelled_saves_and_tasks_of_other_studies_go_on(cluster: DaskCluster, tmp_path: Path) -> None:
-    seen, other, end = tmp_path / "seen", tmp_path / "other", tmp_path / "end"
-    store = Store(tmp_path)
-    store.cluster.mkdir()
-    (store.cluster / "20260101-000000-ab.json").write_text("{}")
-    engine = Dask(store, cluster.address)
+def test_tasks_of_other_studies_on_the_same_scheduler_are_left_alone(cluster: DaskCluster, tmp_path: Path) -> None:
+    seen, others, end = tmp_path / "seen", tmp_path / "others", tmp_path / "end"
+    store, other = store_with_batch(tmp_path / "data"), store_with_batch(tmp_path / "other", "20260101-000001-cd")
+    engine, engine_of_other = Dask(store, cluster.address), Dask(other, cluster.address)
     engine.hand_in([task(store, 0, DAWDLE, seen, end)])
     wait_for(lambda: lines(seen))
-    engine.hand_in([Code(store, "20260101-000001-cd", 0, (DAWDLE, str(other), str(end)))])
-    wait_for(lambda: lines(other) or engine.threads == 1)
+    engine_of_other.hand_in([task(other, 0, DAWDLE, others, end, batch="20260101-000001-cd")])
+    wait_for(lambda: lines(others) or engine.threads == 1)
     engine.hand_in([task(store, index, DAWDLE, seen, end) for index in (1, 2)])
-    engine.close()
 
     jobs = DaskTasks(store, cluster.address)
     assert jobs.cancel_submitting("head") == Cancelled()
@@ -140,13 +148,18 @@ def test_what_is_cancelled_saves_and_tasks_of_other_studies_go_on(cluster: DaskC
     wait_for(lambda: lines(seen)[-1] == "saved")
     assert jobs.cancel() == Cancelled()
     jobs.close()
-    later = Dask(store, cluster.address)
-    wait_for(lambda: lines(other))
-    assert later.standings() == {("20260101-000001-cd", 0): Standing(Phase.RUNNING)}
-    assert lines(other)[-1] != "saved" and len(lines(seen)) == 2
+    wait_for(lambda: lines(others))
+    assert engine_of_other.standings() == {("20260101-000001-cd", 0): Standing(Phase.RUNNING)}
+    assert lines(others)[-1] != "saved" and len(lines(seen)) == 2
+
     end.touch()
-    wait_for(lambda: later.standings() == {})
-    later.close()
+    name = "rlottery-20260101-000001-cd-0"
+    wait_for(lambda: engine._ask("get_task_status", keys=[name]) == {name: "memory"})
+    assert engine.standings() == {} and engine._client.list_datasets() == (name,)
+    engine_of_other.forget_ended()
+    assert engine._client.list_datasets() == ()
+    engine.close()
+    engine_of_other.close()
 
 
 def test_what_is_lost_is_told_and_waited_for(
