@@ -10,6 +10,7 @@ import contextlib
 import copy
 import difflib
 import math
+import re
 import sys
 import time
 import warnings
@@ -31,6 +32,26 @@ from rlottery.processes.user_code import isolated, restore_warning_filters, same
 
 EPISODE_LIMIT = 100_000
 """Steps after which an episode counts as endless."""
+_ARGUMENTS = re.compile(
+    r"(?P<call>\S+\(\)) "
+    r"(?:got an unexpected keyword argument '(?P<unknown>\w+)'|missing \d+ required [a-z -]+: (?P<missing>.+))"
+)
+"""What Python says of a call with arguments that a function doesn't take, or without some that it needs."""
+
+
+class UnknownArgumentError(TaskError):
+    """The constructor of a task's environment takes no such argument.
+
+    Attributes:
+        call: what doesn't take it, such as ``MyTask.__init__()``.
+    """
+
+    def __init__(self, task: str, call: str, argument: str):
+        super().__init__(
+            f"Task {task!r} can't be made: {call} takes no argument {argument!r}. Leave it out of the task's kwargs, "
+            "or let the constructor take it."
+        )
+        self.call, self.argument = call, argument
 
 
 class Step(NamedTuple):
@@ -179,6 +200,8 @@ def make(task: str, kwargs: Mapping[str, Any] | None = None) -> Environment:
             "config (`rlottery check TASK --study CONFIG`), in the working directory, and where Python finds packages."
         ) from None
     except Exception as error:  # an environment's constructor may raise anything, and its user needs a plain message
+        if (wrong := _wrong_arguments(task, kwargs, error)) is not None:
+            raise wrong from None
         environment = task_parts(task).environment
         is_known = environment.rpartition(":")[2] in gymnasium.registry  # then its constructor asked for another one
         if isinstance(error, gymnasium.error.UnregisteredEnv) and not is_known:
@@ -190,6 +213,20 @@ def make(task: str, kwargs: Mapping[str, Any] | None = None) -> Environment:
         with contextlib.suppress(Exception):  # the error in its spaces is the one to report
             env.close()
         raise
+
+
+def _wrong_arguments(task: str, kwargs: Mapping[str, Any], error: Exception) -> TaskError | None:
+    """The error of a constructor that doesn't take the arguments, or needs others; None if it raised another one."""
+    # Gymnasium raises it again, with all arguments in its text.
+    said = _ARGUMENTS.match(str(error.__cause__ or error)) if isinstance(error, TypeError) else None
+    if said is None:
+        return None
+    if missing := said["missing"]:
+        return TaskError(
+            f"Task {task!r} can't be made: {said['call']} needs {missing}. Give it in the task's kwargs: "
+            f"{{id: {task}, kwargs: {{NAME: VALUE}}}}."
+        )
+    return UnknownArgumentError(task, said["call"], said["unknown"]) if said["unknown"] in kwargs else None
 
 
 def _raw_environment(task: str, kwargs: Mapping[str, Any]) -> RawEnvironment:

@@ -14,6 +14,7 @@ from rlottery import envs
 from rlottery.config import Task
 from rlottery.config.task_ids import task_parts
 from rlottery.envs.contract import described, real_number
+from rlottery.envs.environment import UnknownArgumentError
 from rlottery.envs.families import family_of
 from rlottery.envs.renderers import Renderer, try_renderers
 from rlottery.errors import RlotteryError, TaskError, typed_text
@@ -67,6 +68,11 @@ class Stage:
         envs.make_closed(task.id, task.kwargs)
         try:
             self.environment = envs.make(task.id, {**task.kwargs, "render_mode": "rgb_array"})
+        except UnknownArgumentError as error:
+            raise RenderingError(
+                f"{task.id} can't be rendered: {error.call} takes no argument {error.argument!r}. To render it, let it "
+                'take render_mode=None, and let render() return pictures in the mode "rgb_array" (docs/play.md).'
+            ) from None
         except TaskError as error:
             raise RenderingError(f"{task.id} can't be rendered: {error}") from None
         self._raw = self.environment.unwrapped

@@ -241,13 +241,35 @@ def test_a_module_is_imported_for_its_task() -> None:
 @pytest.mark.parametrize(
     ("task", "kwargs", "words"),
     [
-        ("Pendulum-v1", {"gravity": 9.8}, r"'Pendulum-v1' can't be made with \{'gravity': 9.8\}.*gravity"),
+        (
+            "Pendulum-v1",
+            {"gravity": 9.8},
+            r"^Task 'Pendulum-v1' can't be made: PendulumEnv\.__init__\(\) takes no argument 'gravity'\. Leave it out",
+        ),
         (DRAWER, {"goal": 1}, "no argument 'goal'; they take: render_mode"),
     ],
 )
 def test_unknown_arguments_are_named(task: str, kwargs: dict[str, float], words: str) -> None:
     with pytest.raises(TaskError, match=words):
         envs.make(task, kwargs)
+
+
+def test_arguments_that_a_constructor_needs_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def constructor(self: Strange, size: int, *, speed: float, **_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(Strange, "__init__", constructor)
+    with pytest.raises(TaskError, match=r"can't be made: .*\(\) needs 'size'\. Give it in the task's kwargs: \{id: "):
+        envs.make("rlottery-tests/Endless-v0")
+    with pytest.raises(TaskError, match=r"needs 'speed'\. "):
+        envs.make("rlottery-tests/Endless-v0", {"size": 3})
+
+    def inner(self: Strange, speed: float) -> None:
+        {"speed": speed}.pop(key="speed")  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Strange, "__init__", inner)
+    with pytest.raises(TaskError, match=r"can't be made with \{'speed': 1\}: TypeError: "):  # its own mistake
+        envs.make("rlottery-tests/Endless-v0", {"speed": 1})
 
 
 def test_missing_metaworld_is_named_with_a_fix(monkeypatch: pytest.MonkeyPatch) -> None:

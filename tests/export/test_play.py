@@ -342,7 +342,10 @@ class TestWhatCannotBeDrawn:
 
     def test_one_that_takes_no_render_mode(self, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Drawn, "__init__", lambda self: None)
-        said = "can't be rendered: Task .* can't be made with {'render_mode': .*: TypeError"
+        said = (
+            r"^rlottery-tests/Drawn-v0 can't be rendered: .*\(\) takes no argument 'render_mode'\. To render it, "
+            r"let it take render_mode=None, and let render\(\) return pictures in the mode \"rgb_array\" \(docs/play"
+        )
         with pytest.raises(RenderingError, match=said):
             play([runs / "dense"], Path("film.mp4"))
 
