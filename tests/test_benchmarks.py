@@ -1,9 +1,14 @@
 """The arithmetic of the speed benchmark. What it times is no matter for a test."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from benchmarks import gpu
 from benchmarks.flops import METAWORLD, Shapes, update_flops, with_unread_gradients
+from benchmarks.learning import against_sb3
+from benchmarks.learning.against_sb3 import OURS, THEIRS
 from benchmarks.ratios import harmonic_mean, scaling, share_of_limit, share_of_serial_rate, summarise
 from benchmarks.speed import Quantity
 from benchmarks.two_versions import Time, lines
@@ -119,3 +124,39 @@ def test_two_versions_in_turns_by_the_median_of_the_later_rounds() -> None:
         "run     first: 9.00 s -> 8.00 s (1.12 times as fast), processors 18.00 s -> 16.00 s",
         "run     later: 4.00 s -> 2.50 s (1.60 times as fast), processors 8.00 s -> 5.00 s",
     ]
+
+
+def test_one_library_is_compared_with_the_curves_of_the_other_that_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(against_sb3, "RESULTS", tmp_path)
+    for library in ("ours", "sb3"):
+        (tmp_path / library).mkdir()
+
+    def write(path: Path, *returns: float) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = [{"kind": "evaluation", "env_steps": 10 * i, "return": of} for i, of in enumerate(returns)]
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+    def ours(seed: int) -> Path:
+        return tmp_path / "ours" / "runs" / "Pole-v1" / f"seed_{seed}" / "dense" / "metrics.jsonl"
+
+    def compare(name: str, *folders: str) -> dict[str, dict[int, list[float]]]:
+        arguments = [word for folder in folders for word in (f"--{folder}", str(tmp_path / folder))]
+        monkeypatch.setattr("sys.argv", ["against_sb3", name, *arguments])
+        against_sb3.main()
+        found = against_sb3.read_table(tmp_path / f"against_sb3_{name}.csv")["Pole-v1"]
+        return {of: {seed: list(curve.values()) for seed, curve in runs.items()} for of, runs in found.items()}
+
+    write(tmp_path / "sb3" / "Pole-v1-0.jsonl", 1, 2, 3, 4)
+    write(tmp_path / "sb3" / "Pole-v1-1.jsonl", 2, 3, 4, 5)
+    assert compare("ppo", "sb3") == {THEIRS: {0: [1, 2, 3, 4], 1: [2, 3, 4, 5]}}
+    assert "difference" not in capsys.readouterr().out
+    write(ours(0), 5, 6, 7, 8)
+    write(ours(1), 5, 6, 7)  # still running
+    assert compare("ppo", "ours") == {THEIRS: {0: [1, 2, 3, 4], 1: [2, 3, 4, 5]}, OURS: {0: [5, 6, 7, 8]}}
+    write(ours(1), 5, 6, 7, 7)
+    assert compare("ppo_tanh", "ours")[OURS] == {0: [5, 6, 7, 8], 1: [5, 6, 7, 7]}, "its own table begins with theirs"
+    assert "difference +4 [" in capsys.readouterr().out
+    write(ours(2), 5, 6, 7, 8)
+    assert set(compare("ppo", "ours", "sb3")[OURS]) == {0, 1}, "of two folders, only what both have trained"

@@ -1,7 +1,8 @@
 """Compares rlottery's learning curves with Stable-Baselines3's, as a table and a figure.
 
-Only seeds that both libraries have trained are compared. Seeds that the table has from earlier stay in it, so a
-comparison can grow. For SAC, and the other algorithms in the same way:
+Of two folders, only seeds that both libraries have trained are compared. Seeds that the table has from earlier stay in
+it, so a comparison can grow, and one library can be trained again without the other. For SAC, and the other algorithms
+in the same way:
 
     uv run rlottery run benchmarks/learning/sb3_settings.yaml --stages dense    # {td3,dqn,ppo}_settings.yaml
     for seed in 0 1 2 3 4; do
@@ -10,6 +11,12 @@ comparison can grow. For SAC, and the other algorithms in the same way:
     done
     uv run python -m benchmarks.learning.against_sb3 sac --ours data/sb3-settings --sb3 data/sb3
 
+Ours with other settings, next to Stable-Baselines3's curves that there are: the table `ppo_tanh` begins with those of
+the table `ppo`.
+
+    uv run rlottery run benchmarks/learning/ppo_settings.yaml --stages dense network.activation=tanh data=data/ppo-tanh
+    uv run python -m benchmarks.learning.against_sb3 ppo_tanh --ours data/ppo-tanh
+
 `benchmarks/learning/README.md` has the tasks and the number of steps of each.
 """
 
@@ -17,7 +24,7 @@ import argparse
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +50,19 @@ Libraries = dict[str, dict[int, Curve]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compare rlottery's learning curves with Stable-Baselines3's.")
-    parser.add_argument("algorithm", help="sac, td3, dqn or ppo: the name of the table and the figure")
-    parser.add_argument("--ours", type=Path, help="data folder of our study; without it, only the table is read")
+    parser.add_argument(
+        "name", help="of the table and the figure: sac, td3, dqn, ppo, or one of these with an ending, ppo_tanh"
+    )
+    parser.add_argument("--ours", type=Path, help="data folder of our study")
     parser.add_argument("--sb3", type=Path, help="folder with TASK-SEED.jsonl; ':' and '/' in TASK are '_'")
     arguments = parser.parse_args()
-    table = RESULTS / f"against_sb3_{arguments.algorithm}.csv"
+    table = RESULTS / f"against_sb3_{arguments.name}.csv"
+    given = {OURS: arguments.ours, THEIRS: arguments.sb3}
     curves = read_table(table)
-    if arguments.ours is not None:
+    if not table.exists():  # of a variant
+        algorithm = RESULTS / f"against_sb3_{arguments.name.partition('_')[0]}.csv"
+        curves = only(read_table(algorithm), [library for library, folder in given.items() if folder is None])
+    if any(given.values()):
         add_runs(curves, arguments.ours, arguments.sb3)
         write_table(table, curves)
     draw(curves, table.with_suffix(".png"))
@@ -57,22 +70,55 @@ def main() -> None:
         print_comparison(task, libraries)
 
 
-def add_runs(curves: dict[str, Libraries], ours: Path, sb3: Path) -> None:
-    """Add the curves of each task and seed that both libraries have trained to the same step."""
-    for theirs in sorted(sb3.glob("*.jsonl")):
-        task, _, seed = theirs.stem.rpartition("-")
-        for metrics in Store(ours).runs.glob(f"*/seed_{seed}/{DENSE}/metrics.jsonl"):
-            pair = curve(read_evaluations(metrics)), curve(map(json.loads, theirs.read_text().splitlines()))
-            if metrics.parents[2].name == task and max(pair[0]) == max(pair[1]):  # neither is still running
-                curves[task][OURS][int(seed)], curves[task][THEIRS][int(seed)] = pair
+def only(curves: dict[str, Libraries], libraries: Collection[str]) -> dict[str, Libraries]:
+    """The curves of these libraries."""
+    kept = no_curves()
+    for task, of_task in curves.items():
+        for library in of_task.keys() & libraries:
+            kept[task][library] = of_task[library]
+    return kept
+
+
+def add_runs(curves: dict[str, Libraries], ours: Path | None, sb3: Path | None) -> None:
+    """Add the curves of each task and seed that both libraries have trained to the same step.
+
+    Without a folder of one library, its curves are those that are there; a seed that has none is added as well.
+    """
+    found = {OURS: {} if ours is None else our_runs(ours), THEIRS: {} if sb3 is None else their_runs(sb3)}
+    for library, other, other_folder in ((OURS, THEIRS, sb3), (THEIRS, OURS, ours)):
+        for (task, seed), own in found[library].items():
+            known = curves[task][other].get(seed) if other_folder is None else found[other].get((task, seed))
+            if max(own) == max(known or (own if other_folder is None else [-1])):  # neither is still running
+                curves[task][library][seed] = own
+
+
+def our_runs(data: Path) -> dict[tuple[str, int], Curve]:
+    """The curves of a study's dense agents by task and seed."""
+    paths = Store(data).runs.glob(f"*/seed_*/{DENSE}/metrics.jsonl")
+    named = {(path.parents[2].name, int(path.parents[1].name.removeprefix("seed_"))): path for path in paths}
+    return {key: curve(read_evaluations(path)) for key, path in sorted(named.items())}
+
+
+def their_runs(folder: Path) -> dict[tuple[str, int], Curve]:
+    """The curves in a folder with TASK-SEED.jsonl by task and seed."""
+    named = {path: path.stem.rpartition("-") for path in sorted(folder.glob("*.jsonl"))}
+    return {
+        (task, int(seed)): curve(map(json.loads, path.read_text().splitlines()))
+        for path, (task, _, seed) in named.items()
+    }
 
 
 def curve(rows: Iterable[Mapping[str, Any]]) -> Curve:
     return {row["env_steps"]: row["return"] for row in rows}
 
 
+def no_curves() -> dict[str, Libraries]:
+    """An empty table, which has every task and library."""
+    return defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
+
+
 def read_table(path: Path) -> dict[str, Libraries]:
-    curves: dict[str, Libraries] = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
+    curves = no_curves()
     if path.exists():
         with path.open(newline="") as file:
             for row in csv.DictReader(file):
@@ -96,10 +142,12 @@ def print_comparison(task: str, libraries: Libraries) -> None:
     steps = common_steps(libraries)
     print(f"{task}, {steps[-1]:,} steps")
     for name, counted in ((f"mean of the last {LAST} evaluations", steps[-LAST:]), ("mean of the whole curve", steps)):
-        means = {library: means_over(counted, runs) for library, runs in libraries.items()}
+        means = {library: means_over(counted, runs) for library, runs in libraries.items() if runs}
         for library, values in means.items():
             seeds = ", ".join(f"{value:,.0f}" for value in values)
             print(f"  {name}: {library:18} median {np.median(values):,.0f}, mean {np.mean(values):,.0f} ({seeds})")
+        if len(means) < len(COLOURS):
+            continue
         ours, theirs = means[OURS], means[THEIRS]
         if len({*ours, *theirs}) == 1:
             print("  no difference")
@@ -132,13 +180,15 @@ def draw(curves: dict[str, Libraries], path: Path) -> None:
     panels = figure.subplots(1, len(curves), squeeze=False)[0]
     for axes, (task, libraries) in zip(panels, curves.items(), strict=True):
         for library, runs in libraries.items():
+            if not runs:
+                continue
             for found in runs.values():
                 thousands = [step / 1000 for step in found]
                 axes.plot(thousands, list(found.values()), color=COLOURS[library], alpha=0.35, linewidth=1)
             steps = common_steps(libraries)
             mean = [np.mean([found[step] for found in runs.values()]) for step in steps]
             axes.plot([s / 1000 for s in steps], mean, color=COLOURS[library], linewidth=2.2, label=library)
-        axes.set_title(f"{task}, {len(libraries[OURS])} seeds", loc="left", fontsize=10)
+        axes.set_title(f"{task}, {max(map(len, libraries.values()))} seeds", loc="left", fontsize=10)
         axes.set_xlabel("environment steps, thousands")
         axes.set_ylabel("return of an episode")
         axes.grid(alpha=0.25)
