@@ -24,7 +24,8 @@ def peer_python(name: str) -> Path:
 
 def run_peer(python: Path, script: str, *arguments: object) -> str:
     """What a script of tests/peers prints in an environment, on one thread. It must end well."""
-    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    others = ("PYTHONPATH", "VIRTUAL_ENV", "XLA_FLAGS")  # those of the tests change the last bits
+    environment = {key: value for key, value in os.environ.items() if key not in others}
     done = subprocess.run(
         [python, SCRIPTS / script, *map(str, arguments)],
         capture_output=True,

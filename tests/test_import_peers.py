@@ -256,7 +256,7 @@ def own_class(file: Path, folder: Path) -> Path:
 
 SBX = {
     "sac": {"algorithm": "SAC", "task": "Pendulum-v1", "steps": 30, "learning_starts": 10, "buffer_size": 100},
-    "td3": {"algorithm": "TD3", "task": "Pendulum-v1", "steps": 20, "learning_starts": 30, "buffer_size": 100},
+    "td3": {"algorithm": "TD3", "task": "Pendulum-v1", "steps": 20, "learning_starts": 10, "buffer_size": 100},
     "dqn": {"algorithm": "DQN", "task": "CartPole-v1", "steps": 20, "learning_starts": 10, "buffer_size": 100},
     "ppo": {"algorithm": "PPO", "task": "Pendulum-v1", "steps": 8, "n_steps": 8, "batch_size": 8, "n_epochs": 1},
     "tanh": {"algorithm": "PPO", "task": "Pendulum-v1", "steps": 8, "n_steps": 8, "batch_size": 8, "n_epochs": 1},
@@ -285,6 +285,20 @@ def test_an_agent_of_sbx_acts_like_the_original(name: str, sbx_agents: Path) -> 
     actions = policy(acted["observations"])
     assert np.abs(actions - acted["actions"].reshape(actions.shape)).max() <= 1e-5
     assert np.ptp(actions) > 0.01
+
+
+@pytest.mark.parametrize("name", ["sac", "td3", "dqn", "ppo"])
+def test_initial_weights_are_those_that_sbx_makes_from_the_seed(name: str, sbx_agents: Path, sbx_python: Path) -> None:
+    made = check_reconstruction(sbx_agents / name, sbx_python)
+    assert re.fullmatch(r"sbx 0\.28\.\d, jax 0\.10\.\d, flax 0\.12\.\d", made.by)
+
+
+def test_an_import_of_sbx_with_initial_weights_from_the_seed(sbx_agents: Path, sbx_python: Path) -> None:
+    files, how = sbx_agents / "ppo", ("--initial-from-seed", "--library-python", sbx_python)
+    output = imported(files / "agent.zip", "--task", "Pendulum-v1", *how, *QUICK)
+    assert "Initial weights: reconstructed from seed 0 by sbx 0.28" in output
+    again = imported(files / "agent.zip", "--task", "Pendulum-v1", "--initial", files / "initial.zip")
+    assert "Nothing was changed" in again  # the same weights, so the same import
 
 
 @pytest.fixture(scope="module")

@@ -102,7 +102,8 @@ def initial(file: str, algorithm: str) -> Arrays:
     model.__dict__.update(data)
     # As in the constructor: it seeds all generators, and makes the networks next.
     model._setup_model()
-    return {**weights_of_sb3(model), "versions": np.array(json.dumps(versions()))}
+    weights = weights_of_sbx(model) if library == "sbx" else weights_of_sb3(model)
+    return {**weights, "versions": np.array(json.dumps(versions(library)))}
 
 
 def weights_of_sb3(model: Any) -> Arrays:
@@ -112,8 +113,29 @@ def weights_of_sb3(model: Any) -> Arrays:
     return arrays
 
 
-def versions() -> dict[str, str]:
-    names = ("stable_baselines3", "torch")
+def weights_of_sbx(model: Any) -> Arrays:
+    """Flax's arrays by their paths: ``qf_state/target_params/params.Dense_0.kernel``."""
+    states = {name: getattr(model.policy, name, None) for name in ("actor_state", "qf_state", "vf_state")}
+    states["ent_coef_state"] = getattr(model, "ent_coef_state", None)
+    arrays: Arrays = {}
+    for name, state in states.items():
+        for attribute in ("params", "target_params"):
+            inner = leaves(getattr(state, attribute, {}))
+            arrays |= {f"{name}/{attribute}/{path}": array for path, array in inner.items()}
+    return arrays
+
+
+def leaves(tree: Any) -> Arrays:
+    """The arrays in dicts in each other, by their keys joined with dots."""
+    found: Arrays = {}
+    for key, value in tree.items():
+        inner = {f"{key}.{path}": of for path, of in leaves(value).items()} if hasattr(value, "items") else None
+        found |= {key: np.asarray(value)} if inner is None else inner
+    return found
+
+
+def versions(library: str) -> dict[str, str]:
+    names = {"sbx": ("sbx", "jax", "flax")}.get(library, ("stable_baselines3", "torch"))
     return {name.replace("_", "-"): str(importlib.import_module(name).__version__) for name in names}
 
 

@@ -76,7 +76,7 @@ def _of_archive(
 ) -> ForeignAgent:
     """The agent in an archive of Stable-Baselines3 or SBX, or another one with its settings."""
     settings, files = open_archive(data, execute)
-    return read_sbx(settings) if is_sbx(settings) else read_sb3(settings, files, reconstructed)
+    return read_sbx(settings, reconstructed) if is_sbx(settings) else read_sb3(settings, files, reconstructed)
 
 
 def with_weights(file: AgentFile, weights: abc.Mapping[str, np.ndarray], library: Library) -> ForeignAgent:

@@ -1,8 +1,8 @@
 """The initial weights of an agent, which its library makes again from the seed in its file.
 
-Stable-Baselines3 seeds all generators in an agent's constructor, and makes its networks next. The same seed,
-settings and versions therefore give the same weights. Whether they are the agent's is tested: trained networks still
-resemble what they were at first, and those of other seeds don't.
+Stable-Baselines3 seeds all generators in an agent's constructor, and makes its networks next. SBX derives the keys of
+its networks from the seed. The same seed, settings and versions therefore give the same weights. Whether they are the
+agent's is tested: trained networks still resemble what they were at first, and those of other seeds don't.
 """
 
 import math
@@ -40,16 +40,21 @@ class Reconstruction:
     correlation: float
 
 
+def makes_weights_again(library: str) -> bool:
+    """Whether a library writes the seed and the settings to its files that give an agent's initial weights."""
+    return library.startswith(("Stable-Baselines3", "SBX"))
+
+
 def reconstructed(file: AgentFile, library: Library) -> Reconstruction:
-    """The initial weights of an agent of Stable-Baselines3.
+    """The initial weights of an agent of Stable-Baselines3 or SBX.
 
     Raises ForeignFileError: its file has no seed, or what the library makes doesn't resemble the agent.
     """
     agent = file.agent
-    if not agent.library.startswith("Stable-Baselines3"):
+    if not makes_weights_again(agent.library):
         raise ForeignFileError(
-            f"{file.path}: initial weights can be reconstructed for agents of Stable-Baselines3 alone, not for one of "
-            f"{agent.library}. Leave out --initial-from-seed."
+            f"{file.path}: initial weights can be reconstructed for agents of Stable-Baselines3 and SBX alone, not for "
+            f"one of {agent.library}, whose files have no seed and no settings. Leave out --initial-from-seed."
         )
     if agent.seed is None:
         raise ForeignFileError(

@@ -43,8 +43,13 @@ def is_sbx(settings: Settings) -> bool:
     return isinstance(policy, Name) and policy.module.partition(".")[0] == "sbx"
 
 
-def read_sbx(settings: Settings) -> ForeignAgent:
-    """The agent in an archive. Raises ForeignFileError if it holds none that can be trained here; says why."""
+def read_sbx(settings: Settings, reconstructed: Mapping[str, np.ndarray] | None = None) -> ForeignAgent:
+    """The agent in an archive. Raises ForeignFileError if it holds none that can be trained here; says why.
+
+    Args:
+        reconstructed: weights in place of those in the file, by their paths:
+            ``qf_state/target_params/params.VmapContinuousCritic_0.Dense_0.kernel``.
+    """
     kind = settings.get("policy_class")
     if kind.name not in _ALGORITHMS:
         name = OTHERS.get(kind.name, kind.name[:50])
@@ -52,7 +57,8 @@ def read_sbx(settings: Settings) -> ForeignAgent:
     policy = _object(settings, "policy")
     algorithm = _ALGORITHMS[kind.name]
     activation = _checked_activation(policy)
-    return replace(_READERS[algorithm](settings, policy), activation=activation)
+    states = _States(settings, policy, reconstructed)
+    return replace(_READERS[algorithm](settings, states), activation=activation)
 
 
 class _SbxReader(InertReader):
@@ -114,15 +120,48 @@ def _checked_activation(policy: Mapping[str, Any]) -> Activation:
     return found
 
 
-def _params(policy: Mapping[str, Any], name: str, attribute: str = "params") -> dict[str, np.ndarray]:
-    """The arrays of a train state's weights, by their paths in it without ``params``."""
-    state = policy.get(name)
-    tree = state.state.get(attribute) if isinstance(state, Record) else None
-    tree = tree.get("params") if isinstance(tree, dict) else None
-    found = {path: array for path, value in named_values(tree) if (array := array_in(value)) is not None}
-    if not found:
-        raise ForeignFileError(f"it has no weights in its {name}")
-    return found
+class _States:
+    """The weights in an agent's train states, or others in their place.
+
+    Args:
+        policy: the attributes of its policy.
+        reconstructed: as of `read_sbx`.
+    """
+
+    def __init__(self, settings: Settings, policy: Mapping[str, Any], reconstructed: Mapping[str, np.ndarray] | None):
+        self._settings, self._policy, self._reconstructed = settings, policy, reconstructed
+
+    def params(self, name: str, attribute: str = "params") -> dict[str, np.ndarray]:
+        """The arrays of a network's weights, by their paths in its state without ``params``."""
+        if self._reconstructed is not None:
+            found = self._made(f"{name}/{attribute}/params.")
+        else:
+            state = self._policy.get(name)
+            tree = state.state.get(attribute) if isinstance(state, Record) else None
+            found = _arrays_in(tree.get("params") if isinstance(tree, dict) else None)
+        if not found:
+            raise ForeignFileError(f"it has no weights in its {name}")
+        return found
+
+    def temperature(self) -> np.ndarray | None:
+        """The logarithm of SAC's temperature; None if there is none that can be read."""
+        name = "ent_coef_state"
+        if self._reconstructed is not None:
+            found = self._made(f"{name}/params/")
+        else:
+            found = _arrays_in(_object(self._settings, name).get("params"))
+        log = found.get("log_ent_coef")
+        if log is None or log.size != 1 or not np.isfinite(log).all():
+            return None
+        return np.asarray(log, np.float32).reshape(())
+
+    def _made(self, prefix: str) -> dict[str, np.ndarray]:
+        made = (self._reconstructed or {}).items()
+        return {path.removeprefix(prefix): array for path, array in made if path.startswith(prefix)}
+
+
+def _arrays_in(tree: object) -> dict[str, np.ndarray]:
+    return {path: array for path, value in named_values(tree) if (array := array_in(value)) is not None}
 
 
 def array_in(value: object) -> np.ndarray | None:
@@ -182,21 +221,20 @@ def _off_policy(settings: Settings, notes: list[str], groups: Sequence[str]) -> 
     }
 
 
-def _read_sac(settings: Settings, policy: Mapping[str, Any]) -> ForeignAgent:
+def _read_sac(settings: Settings, states: _States) -> ForeignAgent:
     notes: list[str] = []
-    arrays = _network("params.actor", _params(policy, "actor_state"), heads=2)
-    arrays |= _twins(_CRITICS, _params(policy, "qf_state"))
-    arrays |= _twins(("target_critic.q1", "target_critic.q2"), _params(policy, "qf_state", "target_params"))
+    arrays = _network("params.actor", states.params("actor_state"), heads=2)
+    arrays |= _twins(_CRITICS, states.params("qf_state"))
+    arrays |= _twins(("target_critic.q1", "target_critic.q2"), states.params("qf_state", "target_params"))
     own = _off_policy(settings, notes, ("actor", "critic", "temperature"))
     entropy, size = settings.readable("target_entropy"), spaces_in(settings)["action_size"]
     if isinstance(entropy, float | int | np.floating):
         own["target_entropy"] = "auto" if float(entropy) == -size else float(entropy)
     first = settings.get("ent_coef_init")
     own["initial_temperature"] = float(str(first).partition("_")[2] or 1.0) if isinstance(first, str) else first
-    params = _object(settings, "ent_coef_state").get("params")
-    log = array_in(params.get("log_ent_coef")) if isinstance(params, dict) else None
-    if log is not None and log.size == 1 and np.isfinite(log).all():
-        arrays["log_temperature"] = np.asarray(log, np.float32).reshape(())
+    log = states.temperature()
+    if log is not None:
+        arrays["log_temperature"] = log
     else:
         notes.append("Its temperature can't be read: it begins with sac.initial_temperature.")
     if settings.get("policy_delay", 1) != 1:
@@ -204,12 +242,12 @@ def _read_sac(settings: Settings, policy: Mapping[str, Any]) -> ForeignAgent:
     return agent_of(settings, "sac", _LIBRARY, arrays, own, off_policy_training(settings, notes), notes)
 
 
-def _read_td3(settings: Settings, policy: Mapping[str, Any]) -> ForeignAgent:
+def _read_td3(settings: Settings, states: _States) -> ForeignAgent:
     notes: list[str] = []
-    arrays = _network("params.actor", _params(policy, "actor_state"))
-    arrays |= _network("targets.actor", _params(policy, "actor_state", "target_params"))
-    arrays |= _twins(_CRITICS, _params(policy, "qf_state"))
-    arrays |= _twins(("targets.critic.q1", "targets.critic.q2"), _params(policy, "qf_state", "target_params"))
+    arrays = _network("params.actor", states.params("actor_state"))
+    arrays |= _network("targets.actor", states.params("actor_state", "target_params"))
+    arrays |= _twins(_CRITICS, states.params("qf_state"))
+    arrays |= _twins(("targets.critic.q1", "targets.critic.q2"), states.params("qf_state", "target_params"))
     arrays["updates"] = update_count(settings.get("_n_updates"))
     own = _off_policy(settings, notes, ("actor", "critic"))
     own |= {"policy_delay": settings.get("policy_delay"), "target_noise": settings.get("target_policy_noise")}
@@ -217,19 +255,19 @@ def _read_td3(settings: Settings, policy: Mapping[str, Any]) -> ForeignAgent:
     return agent_of(settings, "td3", _LIBRARY, arrays, own, off_policy_training(settings, notes), notes)
 
 
-def _read_dqn(settings: Settings, policy: Mapping[str, Any]) -> ForeignAgent:
+def _read_dqn(settings: Settings, states: _States) -> ForeignAgent:
     notes = ["Its gradients were not limited; here they are (dqn.max_gradient_norm)."]
-    arrays = _network("params.q", _params(policy, "qf_state"))
-    arrays |= _network("target", _params(policy, "qf_state", "target_params"))
+    arrays = _network("params.q", states.params("qf_state"))
+    arrays |= _network("target", states.params("qf_state", "target_params"))
     arrays["updates"] = update_count(settings.get("_n_updates"))
     own, training = dqn_settings(settings, notes)
     return agent_of(settings, "dqn", _LIBRARY, arrays, own, training, notes)
 
 
-def _read_ppo(settings: Settings, policy: Mapping[str, Any]) -> ForeignAgent:
+def _read_ppo(settings: Settings, states: _States) -> ForeignAgent:
     notes: list[str] = []
-    actor = _params(policy, "actor_state")
-    arrays = _network("params.actor", actor) | _network("params.critic", _params(policy, "vf_state"))
+    actor = states.params("actor_state")
+    arrays = _network("params.actor", actor) | _network("params.critic", states.params("vf_state"))
     spaces = spaces_in(settings)
     if not spaces["discrete"]:
         arrays["log_std"] = Weights(actor).take("log_std").reshape(-1)
@@ -238,7 +276,7 @@ def _read_ppo(settings: Settings, policy: Mapping[str, Any]) -> ForeignAgent:
     return agent_of(settings, "ppo", _LIBRARY, arrays, own, training, notes)
 
 
-_READERS: Mapping[str, Callable[[Settings, Mapping[str, Any]], ForeignAgent]] = {
+_READERS: Mapping[str, Callable[[Settings, _States], ForeignAgent]] = {
     "sac": _read_sac,
     "td3": _read_td3,
     "dqn": _read_dqn,

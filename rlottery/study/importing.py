@@ -13,7 +13,7 @@ from rlottery.interop.agent import ForeignAgent, to_unit_actions
 from rlottery.interop.library import Library
 from rlottery.interop.mapping import read_mapping
 from rlottery.interop.read_agent import AgentFile, normalised, read_agent
-from rlottery.interop.reconstruction import Reconstruction, check_same, reconstructed
+from rlottery.interop.reconstruction import Reconstruction, check_same, makes_weights_again, reconstructed
 from rlottery.interop.replay import ForeignReplay, read_replay
 from rlottery.report.wording import plural
 from rlottery.storage.manifests import Imported, is_from_seed
@@ -291,7 +291,7 @@ def _lines(
 
 def _initial_line(imported: Imported) -> str:
     if "initial" not in imported:
-        from_seed = ", or --initial-from-seed" if imported["library"].startswith("Stable-Baselines3") else ""
+        from_seed = ", or --initial-from-seed" if makes_weights_again(imported["library"]) else ""
         return (
             "Initial weights: not known. Tickets are rewound to the agent's own weights: this is fine-tuning, and no "
             f"evidence about lottery tickets. If you have the agent from before training: --initial FILE{from_seed}"
