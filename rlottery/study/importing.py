@@ -6,7 +6,7 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 
-from rlottery.config import ON_POLICY, Task
+from rlottery.config import ON_POLICY, Config, Task
 from rlottery.envs import ActionBounds, OpenEnvironments
 from rlottery.errors import ForeignFileError, StudyError
 from rlottery.interop.agent import ForeignAgent, to_unit_actions
@@ -16,6 +16,7 @@ from rlottery.interop.read_agent import AgentFile, normalised, read_agent
 from rlottery.interop.reconstruction import Reconstruction, check_same, makes_weights_again, reconstructed
 from rlottery.interop.replay import ForeignReplay, read_replay
 from rlottery.report.wording import plural
+from rlottery.storage.disk import write_bytes
 from rlottery.storage.manifests import Imported, is_from_seed
 from rlottery.storage.metrics_log import MetricsRow
 from rlottery.storage.open_study import check_data_folder
@@ -149,9 +150,9 @@ def _import(request: Request, say: Callable[[str], None]) -> ImportedAgent:
     request.check_collect(target.config.training_for(target.task).environments)
     try_tasks(target.config, say, "Give the task that the agent was trained on: --task ID")
     from rlottery.study.stages.imported_run import (
-        changed_config,
         check_fits,
         collected,
+        config_change,
         make_imported_run,
         write_imported_run,
     )  # imports JAX
@@ -171,12 +172,18 @@ def _import(request: Request, say: Callable[[str], None]) -> ImportedAgent:
     imported = record_of(request, file, sources.initial, sources.made, replay, notes)
     text = partial(target.text, seed)
     text()  # an error in it is known before the agent is evaluated
-    found = existing_run(job, imported, file.agent)
+    found = existing_run(job, imported, file.agent, first)
     check_is_new_to_study(job, imported, file.agent)
     gets_replay = bool(replay is not None or request.collect)
     if found is not None and not (gets_replay and found.get("replay") != "saved"):
-        with changed_config(target.config.data, target.path, text) as was_changed:
-            what = f"Its seed was added to {target.path}." if was_changed else "Nothing was changed."
+        with config_change(target.config.data, text) as content:
+            if content is not None:
+                write_bytes(target.path, content)
+        if content is None:
+            what = "Nothing was changed."
+        else:
+            what = f"{target.path} was written." if target.new else f"Its seed was added to {target.path}."
+            _note(target.config)
         return ImportedAgent(job.files.folder, target.path, (f"{job.files.folder} has this agent already. {what}",))
     run = make_imported_run(job, file.agent, first)
     transitions = None if replay is None else replay.transitions
@@ -184,15 +191,20 @@ def _import(request: Request, say: Callable[[str], None]) -> ImportedAgent:
         transitions = collected(job, file.agent, request.collect)
     with WorkPlace(store, say) as place:
         place.enter([job.files])
-        if existing_run(job, imported, file.agent) != found:
+        if existing_run(job, imported, file.agent, first) != found:
             raise StudyError(f"Another command has changed {job.files.folder} meanwhile. Run this command again.")
         write_imported_run(job, run, imported, transitions, target.path, text)
-        record_trials(target.config)
-        names = sorted({name for trial in read_trials(target.config).values() for name in trial.sources})
-        note_command(target.config, has_work=True, ran=note_run(target.config, names))
+        _note(target.config)
     return ImportedAgent(
         job.files.folder, target.path, tuple(_lines(file, imported, transitions, target, job, run.score))
     )
+
+
+def _note(config: Config) -> None:
+    """Record the trials of the study's tasks and this command, which has run the study's code."""
+    record_trials(config)
+    names = sorted({name for trial in read_trials(config).values() for name in trial.sources})
+    note_command(config, has_work=True, ran=note_run(config, names))
 
 
 def _read(request: Request) -> _Sources:

@@ -182,6 +182,32 @@ def test_an_import_that_is_interrupted_leaves_no_config_without_a_run(
     assert load_config(Path("config.yaml")).seeds == (0, 3)
 
 
+def test_an_import_that_is_killed_before_it_writes_the_config_is_finished_by_the_same_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(error: BaseException, *arguments: str | Path) -> None:
+        def write(path: Path, data: bytes) -> None:
+            raise error
+
+        with monkeypatch.context() as patched:
+            patched.setattr("rlottery.study.stages.imported_run.write_bytes", write)
+            assert call("import", *arguments)[0] != 0
+
+    stop(OSError(28, "No space left on device"), AGENT, *TASK, *QUICK)
+    assert not DENSE.exists() and not Path("config.yaml").exists()
+    stop(KeyboardInterrupt(), AGENT, *TASK, *QUICK)  # nothing is undone, as after a kill
+    before = contents(DENSE)
+    assert before and not Path("config.yaml").exists()
+    other = changed(tmp_path, with_settings(seed=3))
+    assert "has runs already, but config.yaml is missing" in refusal("import", other, *TASK, *QUICK)
+    assert "config.yaml was written" in imported(*TASK, *QUICK)
+    assert load_config(Path("config.yaml")).seeds == (0,) and call("status")[0] == 0
+    stop(KeyboardInterrupt(), other, *TASK)
+    assert load_config(Path("config.yaml")).seeds == (0,) and "1 of 2 runs done" in call("status")[1]
+    assert "Its seed was added" in imported(*TASK, agent=other)
+    assert load_config(Path("config.yaml")).seeds == (0, 3) and contents(DENSE) == before
+
+
 def meanwhile(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> None:
     """Let another import run while the next one evaluates its agent."""
     from rlottery.study.stages import imported_run
@@ -374,15 +400,35 @@ def test_a_run_that_is_there_is_never_replaced(tmp_path: Path) -> None:
     assert "with other initial weights" in refusal("import", AGENT, "--initial", INITIAL, *TASK)
 
 
-def test_damage_is_repaired_by_importing_again() -> None:
+def test_damage_is_repaired_by_importing_again(monkeypatch: pytest.MonkeyPatch) -> None:
     imported("--initial", INITIAL, *TASK, *QUICK)
     before = (DENSE / "agent.safetensors").read_bytes()
     (DENSE / "agent.safetensors").write_bytes(before[:-1] + b"x")
     assert "Import it again" in refusal("run")
     code, output, _ = call("verify")
     assert code == 1 and "Import the agent again" in output
+
+    def interrupted(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:  # killed after some of the files are replaced
+        patched.setattr("rlottery.study.stages.imported_run.sync_folder", interrupted)
+        assert call("import", AGENT, "--initial", INITIAL)[0] != 0
+    assert {path.name for path in DENSE.iterdir()} >= {"manifest.json", "agent.safetensors", "initial.safetensors"}
     imported("--initial", INITIAL)
     assert (DENSE / "agent.safetensors").read_bytes() == before and call("verify")[0] == 0
+
+
+def test_a_damaged_manifest_is_repaired_by_importing_again() -> None:
+    imported("--initial", INITIAL, *TASK, *QUICK)
+    manifest = DENSE / "manifest.json"
+    before, arrays = json.loads(manifest.read_text()), (DENSE / "agent.safetensors").read_bytes()
+    manifest.write_text(manifest.read_text().replace("Stable-Baselines3", "Stable-Baselines4"))
+    assert "aren't those of this agent and its initial weights" in refusal("import", AGENT)
+    imported("--initial", INITIAL)
+    after = json.loads(manifest.read_text())
+    assert after["imported"] == before["imported"] and (DENSE / "agent.safetensors").read_bytes() == arrays
+    assert call("verify")[0] == 0
 
 
 def test_it_cant_be_rewound_to_a_step_that_nobody_saved() -> None:

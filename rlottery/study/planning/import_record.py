@@ -18,7 +18,7 @@ from rlottery.interop.read_agent import AgentFile
 from rlottery.interop.reconstruction import Reconstruction
 from rlottery.interop.replay import ForeignReplay
 from rlottery.storage.disk import file_digest, read_arrays
-from rlottery.storage.manifests import Imported, Manifest, SourceFile, find_damage, read_manifest
+from rlottery.storage.manifests import DamagedError, Imported, Manifest, SourceFile, find_damage, read_manifest
 from rlottery.storage.paths import RunFiles, Store
 from rlottery.storage.transitions import Transitions
 from rlottery.study.planning.fingerprints import dense_fingerprint
@@ -95,14 +95,25 @@ def _digest_of_transitions(transitions: Transitions) -> str:
     return sha.hexdigest()
 
 
-def existing_run(job: Job, imported: Imported, agent: ForeignAgent) -> Manifest | None:
+def existing_run(job: Job, imported: Imported, agent: ForeignAgent, initial: ForeignAgent | None) -> Manifest | None:
     """The manifest of the same run, if it is there and intact.
+
+    Args:
+        initial: the agent before training; None if it isn't known.
 
     Raises StudyError if the folder has another run, one with other data, or one that isn't finished.
     """
     files = job.files
     other = f"Choose another seed or folder: --seed N, --to FOLDER. Or delete {files.folder}."
-    manifest = read_manifest(files) if files.manifest.exists() else None
+    try:
+        manifest = read_manifest(files)
+    except DamagedError as error:
+        if _has_arrays(files, agent) and _has_initial(files, initial or agent):
+            return None  # it is written again
+        raise StudyError(
+            f"{files.manifest} is damaged: {error.why}. The run's arrays aren't those of this agent and its initial "
+            f"weights, so it can't be repaired from them. {other}"
+        ) from None
     if manifest is None:
         if files.folder.exists() and any(files.folder.iterdir()):
             raise StudyError(f"{files.folder} has a run that isn't finished. {other}")
@@ -152,6 +163,16 @@ def _is_same_agent(files: RunFiles, before: Imported, now: Imported, agent: Fore
     if _is_same(before["agent"], now["agent"]) or "content" in before["agent"]:
         return _is_same(before["agent"], now["agent"])
     return _has_arrays(files, agent)
+
+
+def _has_initial(files: RunFiles, agent: ForeignAgent) -> bool:
+    """Whether a run's initial weights are those of an agent."""
+    try:
+        stored = read_arrays(files.initial)
+    except StudyError:
+        return False
+    given = {f"params.{name}": array for name, array in stored.items()}
+    return all(np.array_equal(array, given[name]) for name, array in agent.arrays.items() if name in given)
 
 
 def _has_arrays(files: RunFiles, agent: ForeignAgent) -> bool:

@@ -10,7 +10,7 @@ from rlottery.errors import ConfigError, ForeignFileError, StudyError
 from rlottery.interop.read_agent import AgentFile
 from rlottery.storage.local_modules import allow_local_modules
 from rlottery.storage.open_study import config_to_run, data_override
-from rlottery.storage.paths import CONFIG, Store
+from rlottery.storage.paths import CONFIG, DENSE, Store
 from rlottery.study.planning.import_request import Request
 from rlottery.study.planning.imported_config import ImportedConfig, contradictions, with_seed
 
@@ -84,11 +84,13 @@ def _new_study(request: Request, file: AgentFile, seed: int) -> Target:
     path, data = request.folder / CONFIG, request.folder / "data"
     if request.folder.exists() and not request.folder.is_dir():
         raise ConfigError(f"{request.folder} is a file. Choose another folder: --to FOLDER")
-    if any(not run.name.startswith(".") for run in Store(data).runs.glob("*/seed_*/*")):
-        raise StudyError(f"{data} has runs already, but {path} is missing. Choose another folder: --to FOLDER")
     allow_local_modules([request.folder, Path.cwd()])
     settings = ImportedConfig(file, request.task, seed, request.overrides)
     config = settings.config(data)
+    # An import that was killed before it wrote the config has left this run, and is finished now.
+    own = Store(data).run(config.tasks[0].name, seed, DENSE).folder
+    if any(not run.name.startswith(".") and run != own for run in Store(data).runs.glob("*/seed_*/*")):
+        raise StudyError(f"{data} has runs already, but {path} is missing. Choose another folder: --to FOLDER")
     return Target(path, config, config.tasks[0], settings)
 
 

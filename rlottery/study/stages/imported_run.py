@@ -22,7 +22,7 @@ from rlottery.storage.metrics_log import MetricsLog, MetricsRow
 from rlottery.storage.paths import REPLAY_FILES, RunFiles, Store
 from rlottery.storage.study_record import one_command_at_a_time
 from rlottery.storage.syncing import make_folder, sync_folder, writing
-from rlottery.storage.temporary_files import temporary_path
+from rlottery.storage.temporary_files import discard_folder, temporary_path
 from rlottery.storage.transitions import Transitions
 from rlottery.study.planning.fingerprints import dense_fingerprint
 from rlottery.study.planning.finished_runs import manifest_head
@@ -166,11 +166,13 @@ def write_imported_run(
     path: Path,
     text: Callable[[], str | None],
 ) -> None:
-    """Write the run's folder, in one step. A run that is there is replaced, but for what trackers know of it.
+    """Write the run's folder, and then the config. Of a run that is there, all files are replaced.
+
+    A process that is killed in between leaves a run that no config asks for, and the same import finds it. The other
+    way round, `rlottery run` would find a config without its run, and train an agent of its own.
 
     Args:
-        path, text: of the config file, as of `changed_config`. It is written at the same time: a run without its config
-            can't be continued, and a config without its run would train the agent itself.
+        path, text: of the config file, as of `config_change`.
     """
     folder = job.files.folder
     files = RunFiles(temporary_path(folder))
@@ -198,10 +200,16 @@ def write_imported_run(
             "files": {name: file_entry(files.folder / name) for name in names},
         }
         write_manifest(files, manifest)
-        if job.files.tracking.is_dir():
-            shutil.copytree(job.files.tracking, files.tracking)
-        with changed_config(job.config.data, path, text):
-            _put_in_place(files, folder)
+        is_new = not folder.exists()
+        with config_change(job.config.data, text) as content:
+            _put_in_place(files, job.files)
+            try:
+                if content is not None:
+                    write_bytes(path, content)
+            except OSError:
+                if is_new:
+                    discard_folder(folder)
+                raise
     finally:
         shutil.rmtree(files.folder, ignore_errors=True)
 
@@ -212,39 +220,41 @@ def _save_replay(folder: Any, fields: Mapping[str, np.ndarray]) -> None:
 
 
 @contextmanager
-def changed_config(data: Path, path: Path, text: Callable[[], str | None]) -> Iterator[bool]:
-    """Write a config file, while no other command on its data folder does. Yields whether it was changed.
-
-    If what is done then fails, it is again as it was.
+def config_change(data: Path, text: Callable[[], str | None]) -> Iterator[bytes | None]:
+    """What a config file has to contain; None if it stays as it is. Meanwhile no other command on its data changes it.
 
     Args:
-        text: returns what it has to have; None if it stays as it is. Called when no other command can change the file.
+        text: returns what it has to have, at the moment when it is called; None if it stays as it is.
     """
     if text() is None:
-        yield False
+        yield None
         return
     with one_command_at_a_time(Store(data)):
         content = text()
-        if content is None:
-            yield False
+        yield None if content is None else content.encode()
+
+
+def _put_in_place(new: RunFiles, files: RunFiles) -> None:
+    """Move a complete run to its folder. Of one that is there, all files are replaced but what trackers know of it.
+
+    The manifest comes last. Until then, files that differ from the one that is there count as damaged, and not as
+    missing, so that nothing trains the agent again.
+    """
+    with writing(files.folder):
+        if not files.folder.exists():
+            new.folder.replace(files.folder)
+            sync_folder(files.folder.parent)
             return
-        before = path.read_bytes() if path.exists() else None
-        write_bytes(path, content.encode())
-        try:
-            yield True
-        except BaseException:
-            if before is None:
-                path.unlink(missing_ok=True)
-            else:
-                write_bytes(path, before)
-            raise
-
-
-def _put_in_place(files: RunFiles, folder: Any) -> None:
-    old = temporary_path(folder.with_name(f"{folder.name}-earlier"))
-    with writing(folder):
-        if folder.exists():
-            folder.replace(old)
-        files.folder.replace(folder)
-        sync_folder(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
+        has_replay = new.replay.exists()
+        for path in sorted(new.folder.iterdir(), key=lambda path: path == new.manifest):
+            place = files.folder / path.name
+            if place.is_dir() and not place.is_symlink():
+                discard_folder(place)
+            elif path.is_dir():
+                place.unlink(missing_ok=True)
+            if path == new.manifest:
+                sync_folder(files.folder)
+            path.replace(place)
+        if not has_replay:
+            discard_folder(files.replay)
+        sync_folder(files.folder)
