@@ -24,6 +24,7 @@ from typer.testing import CliRunner
 
 from rlottery.cli import app
 from rlottery.config import load_config
+from rlottery.config.recipes import parse_recipe
 from rlottery.errors import ConfigError
 from rlottery.pruning.controls import CONTROLS
 from rlottery.pruning.criteria import CRITERIA, ESTIMATES, statistics_for
@@ -46,6 +47,7 @@ def arms(case: Case) -> list[dict[str, Any]]:
         found.append({"name": f"by-{name}", "criterion": name, "sparsity": 0.5, **data})
     found.append({"name": "reclaimed", "criterion": "magnitude", "sparsity": 0.8, "reclaim": True})
     found += [{"transfer": {"seed": "next"}, "of": "magnitude"}, {"control": "random", "of": "gradual"}]
+    found.append({"control": "random", "of": "seed-next-of-magnitude"})
     listed = {arm.get("control") for arm in found}
     found += [{"control": name, "of": "magnitude"} for name in CONTROLS if name not in listed]
     return found
@@ -63,7 +65,7 @@ def accepted(case: Case) -> list[dict[str, Any]]:
         except ConfigError as error:
             print(f"{case}: refused: {arm}: {error}", flush=True)
         else:
-            kept[arm.get("name", str(arm))] = arm
+            kept[parse_recipe(arm).name or parse_recipe(arm).default_name()] = arm
     return list(kept.values())
 
 

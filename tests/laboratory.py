@@ -72,6 +72,7 @@ ARMS = (
   - {name: inverted-drawn, control: inverted, of: drawn}
   - {name: inverted-erk, control: inverted, of: erk}
   - {name: transferred, transfer: {seed: next}, of: magnitude}
+  - {name: random-transferred, control: random, of: transferred}
 """
 )
 BOTH_SEEDS = ("dense", "magnitude", "transferred")
@@ -79,7 +80,7 @@ BOTH_SEEDS = ("dense", "magnitude", "transferred")
 
 UNDER_MASKS = (
     *("erk", "snip", "grasp", "synflow", "magnitude-init", "given", "drawn"),
-    *("random-erk", "inverted-drawn", "inverted-erk", "transferred"),
+    *("random-erk", "inverted-drawn", "inverted-erk", "transferred", "random-transferred"),
 )
 """Arms that are trained without the kernels, by one program for all of them; with kernels, each would have its own.
 Others are trained with kernels in the same ways, and `tests/agents/kernels/test_equal.py` has all kinds of masks."""

@@ -88,7 +88,7 @@ def masked_arms(lab: Laboratory) -> list[str]:
 
 class TestAll:
     def test_every_job_is_done_and_says_so(self, lab: Laboratory) -> None:
-        assert len({(job.seed, job.arm_name) for job in lab.done}) == 36
+        assert len({(job.seed, job.arm_name) for job in lab.done}) == 37
         assert all(is_done(job) for job in lab.done)
 
     def test_pruned_weights_are_zero_in_everything_that_is_saved(self, lab: Laboratory) -> None:
@@ -249,6 +249,9 @@ class TestMasks:
             start = weights(lab.began[seed, "transferred"].agent)
             expected = ticket_weights(lab.initial(seed), lab.mask("magnitude", 1 - seed))
             assert equal(start, expected)
+        control = lab.mask("random-transferred")
+        assert counts(control) == counts(lab.mask("magnitude", 1)) and not equal(control, lab.mask("magnitude", 1))
+        assert counts(control) != counts(lab.mask("magnitude", 0))
 
     def test_masks_that_change_in_training(self, lab: Laboratory) -> None:
         for arm in ("set", "rigl", "gradual"):

@@ -29,6 +29,7 @@ _OF_COUNTS = (
     "estimator",
     "batches",
     "batch_size",
+    "transfer",
 )
 """Keys of a recipe that the number of weights in each layer may depend on."""
 
@@ -100,11 +101,19 @@ def _of(run: Run) -> Mapping[str, Any]:
     return of if isinstance(of, Mapping) else {}
 
 
+def made_by(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The recipe of the arm that makes the mask of one: the one that it is transferred from; itself if it isn't, or if
+    a file has the mask."""
+    of = recipe.get("of")
+    return made_by(of) if "transfer" in recipe and isinstance(of, Mapping) else recipe
+
+
 def _counts_from(random: Run) -> str:
     """What decides how many weights a random mask keeps in each layer, apart from its sparsity."""
     if random.recipe.get("control") == "random-erk":
         return "erk"
-    of = {"criterion": random.criterion, **random.recipe, **_of(random)}
+    transfer = {"transfer": _of(random)["transfer"]} if "transfer" in _of(random) else {}
+    of = {"criterion": random.criterion, **random.recipe, **made_by(_of(random)), **transfer}
     allocation = of.get("allocation")
     if allocation in ("erk", "uniform") and "structure" not in of and "reclaim" not in of and "floor" not in of:
         return str(allocation)  # whatever the criterion

@@ -86,7 +86,10 @@ def random_control_of(
             continue
         if _start(control) == _start(ticket):
             of = control.recipe.get("of")
-            own = isinstance(of, Mapping) and of.get("criterion") == ticket.criterion
+            own = isinstance(of, Mapping) and (of.get("criterion"), of.get("transfer")) == (
+                ticket.criterion,
+                ticket.recipe.get("transfer"),
+            )
             finished = sum(run.status in ("done", "diverged") for run in runs)
             fitting.append((-finished, not own, arm))
     return min(fitting)[-1] if fitting else None

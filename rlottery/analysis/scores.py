@@ -402,7 +402,9 @@ def _asked(config: Config, runs: Mapping[str, Sequence[Run]]) -> dict[str, Split
     found: dict[str, Split] = {}
     recipes = {recipe.name or "": recipe for recipe in config.recipes}
     for name, recipe in recipes.items():
-        ticket = recipes.get(recipe.of or "", recipe) if isinstance(recipe, DerivedRecipe) else recipe
+        ticket = recipe
+        while isinstance(ticket, DerivedRecipe) and ticket.of in recipes:  # a control may be of a transfer
+            ticket = recipes[ticket.of]
         asked = None if ticket.only_sparsity is None else ticket.only_sparsity.by_group
         reached = representative(runs[name]).sparsity if name in runs else None
         # Whole units are pruned until at least the requested share is reached.

@@ -14,7 +14,7 @@ from rlottery.config.yaml_lines import show
 from rlottery.errors import MaskError
 
 if TYPE_CHECKING:
-    from rlottery.pruning.controls import Control
+    from rlottery.pruning.controls import Control, Ticket
     from rlottery.pruning.criteria import Criterion
 
 ROUND = ".round-"
@@ -301,7 +301,7 @@ class DerivedRecipe(ArmRecipe):
     is_dynamic: ClassVar[bool] = False
     rewind_step: ClassVar[int] = 0
 
-    def objection(self, ticket: TicketRecipe | SparseTrainingRecipe) -> str | None:
+    def objection(self, ticket: "Ticket") -> str | None:
         """Why it makes no sense with that ticket; None if it does."""
         if not self.rescale or ticket.rewind_step == 0:
             return None
@@ -335,7 +335,7 @@ class ControlRecipe(DerivedRecipe):
             raise fault(f"{self.about.takes_nothing_else}; leave out {listed(sorted(extra))}")
         return self
 
-    def objection(self, ticket: TicketRecipe | SparseTrainingRecipe) -> str | None:
+    def objection(self, ticket: "Ticket") -> str | None:
         return super().objection(ticket) or self.about.objection(ticket)
 
     def default_name(self) -> str:
@@ -373,6 +373,16 @@ class TransferRecipe(DerivedRecipe):
         """What distinguishes this arm from others: where the mask comes from."""
         name = "-".join(f"{key}-{_file_part(value)}" for key, value in self.transfer.model_dump().items())
         return (name if self.of is None else f"{name}-of-{self.of}") + "-rescaled" * self.rescale
+
+    def as_ticket(self, source: TicketRecipe | SparseTrainingRecipe) -> "Ticket":
+        """The mask that it takes, as its controls see their ticket.
+
+        Args:
+            source: the arm that the mask is made for.
+        """
+        from rlottery.pruning.controls import GivenMask  # here, as below
+
+        return GivenMask(self.name, source.layer_sparsities, source.structure, source.rewind_step)
 
 
 Recipe: TypeAlias = TicketRecipe | SparseTrainingRecipe | ControlRecipe | TransferRecipe

@@ -16,7 +16,7 @@ import numpy as np
 from rlottery.errors import MaskError
 from rlottery.pruning.criteria import Criterion, Kernels
 from rlottery.pruning.initial_weights import permute_weights
-from rlottery.pruning.masks import GroupMask, check_connected, check_shapes, select
+from rlottery.pruning.masks import GroupMask, by_network, check_connected, check_shapes, select, sparsity_of
 from rlottery.pruning.method import Method
 from rlottery.pruning.random_masks import random_erk, random_like, shuffle_all_but_first, shuffle_degrees
 from rlottery.pruning.ranking import RealArray, Scores, keep_highest
@@ -26,11 +26,14 @@ from rlottery.pruning.structured import is_structured, mask_of_units, unit_score
 class Ticket(Protocol):
     """What the rules of controls read of the recipe of their ticket."""
 
-    name: str | None
-    criterion: str | None
-    structure: Literal["weights", "units"]
     is_dynamic: ClassVar[bool]
 
+    @property
+    def name(self) -> str | None: ...
+    @property
+    def criterion(self) -> str | None: ...
+    @property
+    def structure(self) -> Literal["weights", "units"]: ...
     @property
     def scoring(self) -> Criterion | None: ...
     @property
@@ -39,6 +42,37 @@ class Ticket(Protocol):
     def rewind_step(self) -> int | None: ...
     @property
     def layer_sparsities(self) -> Mapping[str, Sequence[float]]: ...
+
+
+@dataclass(frozen=True)
+class GivenMask:
+    """A transferred mask as a `Ticket`: it is there before training, and nothing says how its weights were scored.
+
+    Attributes:
+        name: the arm that trains with it.
+        layer_sparsities: group -> the share that is pruned of the whole group, or of each layer.
+        structure, rewind_step: as in the recipe of a ticket.
+    """
+
+    name: str | None
+    layer_sparsities: Mapping[str, Sequence[float]]
+    structure: Literal["weights", "units"] = "weights"
+    rewind_step: int | None = 0
+    criterion: str | None = None
+    scoring: Criterion | None = None
+    is_one_shot: bool = False
+
+    is_dynamic: ClassVar[bool] = False
+
+
+def given_mask(name: str | None, groups: Mapping[str, GroupMask]) -> GivenMask:
+    """A mask that was read from a file, as a `Ticket`."""
+    shares: dict[str, Sequence[float]] = {}
+    for group, layers in groups.items():
+        networks = [[sparsity_of({path: layer}) for path, layer in of.items()] for of in by_network(layers).values()]
+        shares[group] = [max(of_layer) for of_layer in zip(*networks, strict=True)]
+    units = any(sparsity_of(layers) > 0 and is_structured(layers) for layers in groups.values())
+    return GivenMask(name, shares, "units" if units else "weights")
 
 
 ControlRule: TypeAlias = Callable[[str, Ticket], str | None]

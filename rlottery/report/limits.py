@@ -33,7 +33,7 @@ def limits(contents: Contents) -> Iterator[str]:
     yield from _bimodal(verdicts, tickets)
     yield from _head_start(verdicts)
     planned, elsewhere = _with_planned_control(contents), bool(contents.elsewhere)
-    yield from _without_control(tickets, planned, _transferred(contents), elsewhere=elsewhere)
+    yield from _without_control(tickets, planned, elsewhere=elsewhere)
     yield from _interim(verdicts)
     yield from _dropped_claims(contents)
     yield from _seeds_added(verdicts)
@@ -178,28 +178,14 @@ def _with_planned_control(contents: Contents) -> Collection[str]:
     return every if "random" in config.pruning.controls else ()
 
 
-def _transferred(contents: Contents) -> Collection[str]:
-    """The arms whose masks were made for another task or seed, or come from files: a config has no controls of them."""
-    runs = (task.representative(arm) for task in contents.scores for arm in task.runs)
-    return {run.arm for run in runs if run.recipe.get("transfer")}
-
-
-def _without_control(
-    tickets: Sequence[ArmVerdict], planned: Collection[str], transferred: Collection[str], *, elsewhere: bool
-) -> Iterator[str]:
+def _without_control(tickets: Sequence[ArmVerdict], planned: Collection[str], *, elsewhere: bool) -> Iterator[str]:
     every = list(dict.fromkeys(arm.arm for arm in tickets if arm.control is None))
     if unfinished := [arm for arm in every if arm in planned]:
         yield (
             f"Whether the choice of weights matters isn't known yet: the random masks with the layer counts of "
             f"{few(unfinished)}, which the config asks for, are not finished."
         )
-    if foreign := [arm for arm in every if arm in transferred]:
-        yield (
-            f"To ask whether the choice of weights matters for {few(foreign)}, whose masks were made for something "
-            "else: train random masks with the same layer counts from files of their own, and register a contrast "
-            "(docs/mask-files.md)."
-        )
-    without = [arm for arm in every if arm not in planned and arm not in transferred]
+    without = [arm for arm in every if arm not in planned]
     if without and elsewhere:
         yield (
             f"Whether the choice of weights matters can't be asked: no arm is said to be random masks with the layer "

@@ -108,7 +108,8 @@ def _ranks_globally(run: Run) -> bool:
     of = run.recipe.get("of")
     recipe = of if isinstance(of, dict) else run.recipe
     made = recipe.get("allocation", "erk" if schedule_of(run) in DROP_AND_GROW else "global")
-    others = "transfer" in run.recipe or "structure" in recipe or run.recipe.get("control") == "random-erk"
+    given = "transfer" in run.recipe or "transfer" in recipe
+    others = given or "structure" in recipe or run.recipe.get("control") == "random-erk"
     return made == "global" and not others
 
 

@@ -70,7 +70,7 @@ def _valid_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(f"{key} is not a mapping")
     _check_schedule(recipe.get("schedule"))
     if of := recipe.get("of"):
-        _valid_recipe({key: value for key, value in of.items() if key != "of"})
+        _valid_recipe(of)
     return recipe
 
 

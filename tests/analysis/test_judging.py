@@ -244,6 +244,26 @@ def test_one_control_serves_all_tickets_with_its_counts() -> None:
     assert controls_of(made) == {"taylor-90": "random-90", "magnitude-90": "random-90"}
 
 
+def test_a_transferred_mask_has_its_own_random_control() -> None:
+    transfer = {"transfer": {"task": "a"}, "of": {"criterion": "taylor", "sparsity": {"actor": 0.9, "critic": 0.9}}}
+    of_transfer = {**transfer, "criterion": "transfer", "sparsity": None}
+
+    def with_recipes(**recipes: dict[str, object]) -> TaskToJudge:
+        arms = ("dense", "taylor-90", "a-90", *recipes)
+        made = task("a", config(5), dict.fromkeys(arms, DENSE), {"a-90": "taylor-90"})
+        facts = {name: {"criterion": "transfer", "recipe": recipe} for name, recipe in recipes.items()}
+        facts["moved-90"]["recipe"] = transfer
+        runs = {
+            arm: tuple(replace(run, **facts[arm]) for run in of) if arm in facts else of
+            for arm, of in made.scores.runs.items()
+        }
+        return replace(made, scores=replace(made.scores, runs=runs))
+
+    control = {"control": "random", "of": of_transfer}
+    found = controls_of(with_recipes(**{"moved-90": {}, "z-90": control}))
+    assert found == {"taylor-90": "a-90", "moved-90": "z-90"}, "all have the same counts: its own is nearer"
+
+
 def test_controls_are_compared_and_not_judged() -> None:
     settings = config(5)
     _, of_task, _pooled = only(settings, task("a", settings, scored(CLOSE, FAR), BESIDE))

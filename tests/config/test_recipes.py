@@ -601,13 +601,35 @@ def test_controls_that_make_no_sense(fault: Fault, of: str, control: str, messag
     assert fault(f"{{name: t, {of}}}", f"{{{control}, of: t}}") == f"3: arms.1: {message}"
 
 
+@pytest.mark.parametrize(
+    ("ticket", "control", "message"),
+    [
+        ("", "inverted", "inverted needs the scores of a one-shot mask, and m has none"),
+        ("structure: units", "shuffled", "shuffled moves single weights, and m prunes whole units; use random"),
+        ("rewind: none", "fresh-weights", "fresh-weights replaces the initial weights, and m doesn't start from them"),
+        (
+            "rewind: none",
+            "random, rescale: true",
+            "rescale corrects the scale of initial weights, and m doesn't start from them; leave it out",
+        ),
+    ],
+)
+def test_controls_of_a_transfer_that_make_no_sense(fault: Fault, ticket: str, control: str, message: str) -> None:
+    of = f"{{name: t, criterion: magnitude, sparsity: 0.5, {ticket}}}"
+    transfer = "{name: m, transfer: {seed: next}, of: t}"
+    assert fault(of, transfer, f"{{control: {control}, of: m}}") == f"4: arms.2: {message}"
+
+
 def test_controls_stand_beside_tickets_alone(fault: Fault) -> None:
     control, transfer = "{name: r, control: random, of: mag}", "{transfer: {seed: next}, of: mag}"
     assert fault(MAG, control, "{control: random, of: r}") == (
         "4: arms.2.of: must name a ticket, but r is a control; this study's tickets are mag"
     )
-    assert fault(MAG, transfer, "{control: random, of: seed-next-of-mag}") == (
+    assert fault(MAG, transfer, "{transfer: {seed: next}, of: seed-next-of-mag}") == (
         "4: arms.2.of: must name a ticket, but seed-next-of-mag is a transfer; this study's tickets are mag"
+    )
+    assert fault(MAG, transfer, control, "{control: random, of: r}") == (
+        "5: arms.3.of: must name a ticket, but r is a control; this study's tickets are mag, seed-next-of-mag"
     )
     assert fault("{name: d, control: dense-again}", "{control: random, of: d}") == (
         "3: arms.1.of: must name a ticket, but d is a control; this study has none"
@@ -791,6 +813,18 @@ def test_a_control_of_a_list_is_one_of_each() -> None:
     assert names(*arms) == ["m-80", "m-90", "r-80", "r-90", "shuffled-of-m-80", "shuffled-of-m-90"]
     spreads = spread([parse_recipe(arm) for arm in arms])
     assert [getattr(arm, "of", None) for arm in spreads] == [None, None, "m-80", "m-90", "m-80", "m-90"]
+
+
+def test_a_control_of_a_transfer_of_a_list_is_one_of_each() -> None:
+    ticket = {"name": "m", "criterion": "magnitude", "sparsity": [0.8, 0.9]}
+    moved = {"name": "t", "transfer": {"seed": "next"}, "of": "m"}
+    control = {"name": "r", "control": "random", "of": "t"}
+    assert names(control, moved, ticket) == ["r-80", "r-90", "t-80", "t-90", "m-80", "m-90"]
+    assert names({**control, "of": "t-90"}, moved, ticket)[0] == "r"
+    unnamed = [{"transfer": {"seed": "next"}, "of": "m-80"}, {"control": "fresh-weights", "of": "seed-next-of-m-80"}]
+    assert names(ticket, *unnamed)[2:] == ["seed-next-of-m-80", "fresh-weights-of-seed-next-of-m-80"]
+    file = {"name": "f", "transfer": {"file": "f.npz"}}
+    assert names(file, {"control": "random", "of": "f"}) == ["f", "random-of-f"]
 
 
 def test_a_control_may_stand_before_its_ticket_and_name_one_of_a_list() -> None:

@@ -353,19 +353,6 @@ class TestLimits:
         (line,) = (line for line in on_one_task(made, RETURNS, given).limits if "add random masks" in line)
         assert "the layer counts of magnitude-80" in line and "{control: random, of: magnitude-80}" in line
 
-    def test_a_ticket_with_a_transferred_mask_is_told_how_to_get_a_control(self, made):
-        runs = {
-            arm: tuple(replace(run, recipe={"transfer": {"file": "m.npz"}}) for run in of)
-            if arm == "magnitude-80"
-            else of
-            for arm, of in made.scores[0].runs.items()
-        }
-        changed = replace(made, scores=(replace(made.scores[0], runs=runs), *made.scores[1:]))
-        given = replace(ticket(made, RETURNS, "worse", None), control=None)
-        lines = on_one_task(changed, RETURNS, given).limits
-        assert any("from files of their own" in line for line in lines)
-        assert not any("{control: random" in line for line in lines)
-
     def test_contrasts_that_were_dropped_from_the_config_are_reported(self, made):
         dropped = replace(made, claims={**made.claims, ("a > b", "score"): 3})
         (line,) = (line for line in headline_of(dropped).limits if "registered" in line)

@@ -128,10 +128,15 @@ class Arm:
         return self.criterion is not None and self.criterion.needs_data
 
     @property
+    def root(self) -> "Arm":
+        """The arm at the end of `of`: the ticket of a control, the one whose mask is transferred; or itself."""
+        return self if self.of is None else self.of.root
+
+    @property
     def rewind_step(self) -> int | None:
         """The step of the dense run that the weights are rewound to, 0 for its start; None if they stay trained."""
         # Without the ticket's mask, an arm starts from fresh weights or from the dense run's first.
-        return (self.of or self).recipe.rewind_step if self.has_mask else 0
+        return self.root.recipe.rewind_step if self.has_mask else 0
 
     @property
     def rescale(self) -> bool:
@@ -158,7 +163,8 @@ class Arm:
         if self.criterion is not None and ":" in (self.criterion_name or ""):
             kept["source"] = self.criterion.source_digest
         if self.of is not None:
-            kept["of"] = self.of.as_dict() | {"criterion": self.of.criterion_name, "sparsity": self.of.sparsity}
+            criterion = self.of.criterion_name if self.of.transfer is None else self.of.kind
+            kept["of"] = self.of.as_dict() | {"criterion": criterion, "sparsity": self.of.sparsity}
         return kept
 
 
@@ -182,8 +188,9 @@ def arms_of(config: Config, method: str | None) -> list[Arm]:
     recipes = {recipe.name or "": recipe for recipe in config.recipes}
     ranked = any(isinstance(recipe, PrunedRecipe) and _ranks_globally(recipe) for recipe in recipes.values())
     twins: Twins = twins_of(config.data) if ranked else "separate"
-    # Tickets first, then the arms that refer to them.
-    for name, recipe in sorted(recipes.items(), key=lambda item: not isinstance(item[1], PrunedRecipe)):
+    # Tickets first, then the transfers of their masks, then controls, which may be of either.
+    kinds = (ControlRecipe, TransferRecipe)
+    for name, recipe in sorted(recipes.items(), key=lambda item: [isinstance(item[1], kind) for kind in kinds]):
         if isinstance(recipe, PrunedRecipe):
             resolved[name] = _with_rounds(Arm(name, recipe, twins=twins))
         else:

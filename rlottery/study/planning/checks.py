@@ -12,8 +12,9 @@ from rlottery.config.recipes import ROUND, PrunedRecipe, SparseTrainingRecipe
 from rlottery.config.schedules import DropAndGrow
 from rlottery.errors import MaskError, StudyError, naming
 from rlottery.pruning.allocation import allocate_given, allocate_uniform, survivor_count
+from rlottery.pruning.controls import given_mask
 from rlottery.pruning.mask_file import MAX_MASK_BYTES
-from rlottery.pruning.masks import Mask, by_network, check_connected, check_fits, check_shapes
+from rlottery.pruning.masks import Mask, by_network, check_connected, check_fits, check_shapes, kept_weights
 from rlottery.pruning.plain_mask_file import read_any_mask
 from rlottery.pruning.prune import allocate
 from rlottery.pruning.structured import prune_units
@@ -46,9 +47,10 @@ def check_arms(config: Config, arms: Sequence[Arm]) -> None:
         for arm in sorted(arms, key=lambda arm: ROUND in arm.name):
             try:
                 _check(config, arm, shapes, specs[task.id], task)
-                if arm.transfer is not None and arm.transfer.file is not None:
+                if arm.root.transfer is not None:  # its mask comes from a file
                     for seed in config.seeds:
-                        _check_file(Job(config, "mask", index, seed, arm), shapes[task.id])
+                        mask = _checked_file(Job(config, "mask", index, seed, arm.root), shapes[task.id])
+                        _check_control(config, arm, mask, specs[task.id], task)
             except MaskError as error:
                 raise StudyError(f"Arm {arm.name} on {task.id}: {error}") from None
 
@@ -70,8 +72,8 @@ def _check(config: Config, arm: Arm, shapes: Mapping[str, LayerShapes], spec: Sp
                     allocate_uniform(layers, sparsity, recipe.floor)  # possible if any allocation is
     if isinstance(recipe, SparseTrainingRecipe) and isinstance(recipe.updates, DropAndGrow):
         _check_that_masks_change(recipe, recipe.updates.drop, own)
-    if arm.has_small_network and (ticket := arm.of) is not None:
-        small_network(config, task, spec, {g: _survivors(ticket, g, layers) for g, layers in own.items()})
+    if arm.has_small_network and arm.root.transfer is None:
+        small_network(config, task, spec, {g: _survivors(arm.root, g, layers) for g, layers in own.items()})
 
 
 def _check_that_masks_change(recipe: SparseTrainingRecipe, drop: float, shapes: LayerShapes) -> None:
@@ -103,7 +105,8 @@ def _budgets(arm: Arm, shapes: Mapping[str, tuple[int, int]]) -> list[Mapping[st
     return list(by_network(shapes).values()) if arm.ranks_globally and arm.twins == "separate" else [shapes]
 
 
-def _check_file(job: Job, shapes: LayerShapes) -> None:
+def _checked_file(job: Job, shapes: LayerShapes) -> Mask:
+    """The mask in the file of a transfer. Raises MaskError if it can't be used."""
     path = foreign_mask_path(job)
     try:
         found = path.exists()
@@ -116,6 +119,17 @@ def _check_file(job: Job, shapes: LayerShapes) -> None:
         check_mask_fits(mask, shapes)
     with naming(str(path)):
         check_every_group(mask)
+    return mask
+
+
+def _check_control(config: Config, arm: Arm, mask: Mask, spec: Spec, task: Task) -> None:
+    """Raise MaskError if a control makes no sense with the mask of a file."""
+    if arm.control is None or arm.of is None:
+        return
+    if problem := arm.control.objection(given_mask(arm.of.name, mask.groups)):
+        raise MaskError(f"{problem}.")
+    if arm.has_small_network:
+        small_network(config, task, spec, {group: kept_weights(layers) for group, layers in mask.groups.items()})
 
 
 def check_mask_fits(mask: Mask, shapes: LayerShapes) -> None:

@@ -286,7 +286,7 @@ def _name_of(use: _Use, job: Job, scored: Mapping[str, str]) -> str | None:
 def _scored_rounds(job: Job) -> dict[str, str]:
     """The arm whose trained agent each arm of the config scores or starts from, if it isn't the dense agent."""
     arms = arms_of(job.config, None) if job.config.arms else []
-    rounds = {arm.name: (arm.of or arm).scored for arm in arms}
+    rounds = {arm.name: arm.root.scored for arm in arms}
     return {name: scored.name for name, scored in rounds.items() if scored is not None}
 
 

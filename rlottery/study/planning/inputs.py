@@ -54,7 +54,7 @@ def rewound_to(job: Job) -> tuple[Job, Path]:
     if step is not None:
         return job.dense, job.dense_files.rewind_point(step)
     # Fine-tuning: a control starts from the same trained agent as the arm that it controls for.
-    scored = replace(job, arm=job.ticket_arm.of or job.arm).scored
+    scored = replace(job, arm=job.ticket_arm.root).scored
     return scored, scored.files.agent
 
 

@@ -157,7 +157,7 @@ class Job:
         else:
             found += [self.scored, *([source] if (source := self.mask_source) else [])]
         if self.stage == "ticket" and self.arm.rewind_step is None:
-            found.append(replace(self, arm=self.arm.of or self.arm).scored)
+            found.append(replace(self, arm=self.arm.root).scored)
         elif self.stage == "ticket" and self.arm.rewind_step:
             found.append(replace(self.dense, stage="rewind"))
         return tuple({job.key: job for job in found}.values())

@@ -246,7 +246,7 @@ def job_seconds(job: Job, rates: Rates) -> float:
 def share_of_dense(job: Job, spec: Spec) -> float:
     """Time of the matrix products of a run, as a share of those of the dense agent."""
     arm = job.arm
-    pruned = None if arm is None else (arm.of or arm).sparsity
+    pruned = None if arm is None else arm.root.sparsity
     if arm is None or job.stage != "ticket" or pruned is None:
         return 1.0
     operations = _operations(job.config, job.task, spec)

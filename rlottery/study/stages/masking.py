@@ -65,7 +65,8 @@ def create_mask(job: Job) -> None:
         except MaskError as error:
             if (of := job.ticket_arm.of) is None:
                 raise
-            fix = f"The sparsity is set by {of.name}: change it there, or leave this arm out."
+            what = "mask" if of.root.transfer is not None else "sparsity"
+            fix = f"The {what} is set by {of.root.name}: change it there, or leave this arm out."
             raise MaskError(f"{error}\n{fix}") from None
         check_ticket_has_mask(job, mask)
         if read_manifest(job.files) is not None:

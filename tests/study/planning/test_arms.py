@@ -262,9 +262,12 @@ def test_chosen_arms_bring_those_that_they_need() -> None:
 
 def test_controls_rewind_as_their_tickets_do() -> None:
     controls = [{"control": "random", "of": name, "name": f"r-{name}"} for name in ("mag", "late", "tuned")]
+    controls.append({"control": "random", "of": "t", "name": "r-t"})
     found = arms(MAG, LATE, TUNED, *controls, {"transfer": {"task": "a"}, "of": "late", "name": "t"})
     steps = {name: arm.rewind_step for name, arm in found.items()}
-    assert steps == {"mag": 0, "late": 400, "tuned": None, "r-mag": 0, "r-late": 400, "r-tuned": None, "t": 400}
+    of_tickets = {"mag": 0, "late": 400, "tuned": None, "r-mag": 0, "r-late": 400, "r-tuned": None}
+    assert steps == of_tickets | {"t": 400, "r-t": 400}
+    assert found["r-t"].root is found["late"]
 
 
 def test_a_dense_control_starts_at_the_start_whatever_its_ticket_goes_back_to() -> None:

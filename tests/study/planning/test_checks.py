@@ -245,6 +245,28 @@ class TestMaskFiles:
         )
         assert f"{tmp_path}/1.pkl: actor: The network is cut at layer 'layer_2'" in refused(config)
 
+    def test_of_controls(self, tmp_path: Path) -> None:
+        groups = groups_of(16)
+
+        def planned(control: str) -> Config:
+            mask_file(tmp_path / "mask.pkl", groups)
+            given = {"name": "t", "transfer": {"file": str(tmp_path / "mask.pkl")}}
+            return study(tmp_path, given, {"name": "c", "control": control, "of": "t"})
+
+        nothing = "Arm c on Pendulum-v1: t prunes nothing, so random would have the same mask."
+        assert refused(planned("random")) == nothing
+        groups["actor"]["layer_1"][:, 1:] = False  # whole units
+        groups["actor"]["layer_2"][1:] = False
+        assert "shuffled moves single weights, and t prunes whole units" in refused(planned("shuffled"))
+        groups["actor"]["layer_1"][1:, 0] = False  # and single weights
+        assert "inverted needs the scores of a one-shot mask, and t has none." in refused(planned("inverted"))
+        for control in ("random", "random-erk", "shuffled", "first-layer", "fresh-weights", "small-dense"):
+            config = planned(control)
+            check_arms(config, arms_of(config, None))
+        groups["critic"]["q1.layer_2"][1:] = groups["critic"]["q2.layer_2"][1:] = False
+        groups["actor"]["layer_1"][:] = groups["actor"]["layer_2"][:] = True
+        assert "c on Pendulum-v1: t prunes only the critics' last layer" in refused(planned("shuffled"))
+
     def test_that_are_missing(self, tmp_path: Path) -> None:
         assert refused(self.config(tmp_path, "{task}_{seed}.pkl")) == (
             f"Arm t on Pendulum-v1: there is no file {tmp_path}/Pendulum-v1_0.pkl, "

@@ -22,6 +22,8 @@ ARMS = [
     {"name": "task", "transfer": {"task": "b"}, "of": "imp"},
     {"name": "both", "transfer": {"task": "b", "seed": "next"}, "of": "rigl"},
     {"name": "file", "transfer": {"file": "{task}.pkl"}},
+    {"name": "random-seed", "control": "random", "of": "seed"},
+    {"name": "small-file", "control": "small-dense", "of": "file"},
 ]
 
 
@@ -75,6 +77,8 @@ def job_of(config: Config, arm: str, stage: str, *, seed: int = 3) -> Job:
         ("both", "mask", {"a3 dense dense", "b5 rigl ticket"}),
         ("both", "ticket", {"a3 dense dense", "a3 both mask"}),
         ("file", "mask", {"a3 dense dense"}),
+        ("random-seed", "mask", {"a3 dense dense", "a3 seed mask"}),
+        ("small-file", "ticket", {"a3 dense dense", "a3 file mask"}),
     ],
 )
 def test_needs(config: Config, arm: str, stage: str, needs: set[str]) -> None:
@@ -90,7 +94,7 @@ def test_the_next_seed_is_the_next_in_the_list(config: Config, seed: int, follow
 
 def test_there_is_a_job_for_every_task_seed_arm_and_stage(config: Config) -> None:
     found = all_jobs(config)
-    without_mask = {"rigl", "small", "small-rigl", "again"}
+    without_mask = {"rigl", "small", "small-rigl", "again", "small-file"}
     arms = {arm.name for arm in arms_of(config, None)}
     expected = {("dense", "dense"), *((arm, "ticket") for arm in arms), *((arm, "mask") for arm in arms - without_mask)}
     assert len({job.key for job in found}) == len(found) == 6 * len(expected)
@@ -163,6 +167,10 @@ def test_a_transfer_of_a_fine_tuned_ticket_waits_for_the_agent_that_it_starts_fr
     study = Config.model_validate({**config_to_dict(config), "arms": [rounds, moved]})
     needed = {told(job) for job in job_of(study, "moved", "ticket").needs}
     assert needed == {"a3 dense dense", "a3 moved mask", "a3 tuned.round-1 ticket"}
+    control = {"name": "control", "control": "random", "of": "moved"}
+    study = Config.model_validate({**config_to_dict(config), "arms": [control, rounds, moved]})
+    needed = {told(job) for job in job_of(study, "control", "ticket").needs}
+    assert needed == {"a3 dense dense", "a3 control mask", "a3 tuned.round-1 ticket"}
 
 
 def test_rewind_points_are_planned_for_the_arms_that_go_back_to_them(config: Config) -> None:
