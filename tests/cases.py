@@ -153,7 +153,12 @@ def random_batch(spec: Spec, seed: int = 0, size: int = 16) -> Transitions:
 
 def places(case: Case, state: Any, group: str, path: str) -> dict[str, np.ndarray]:
     """`held` of an agent's state."""
-    return held(case, {name: a for name, a in to_arrays(state).items() if not name.startswith("masks.")}, group, path)
+    return held(case, weights_of(state), group, path)
+
+
+def weights_of(state: Any) -> dict[str, np.ndarray]:
+    """All arrays of an agent's state by name, but for its masks."""
+    return {name: array for name, array in to_arrays(state).items() if not name.startswith("masks.")}
 
 
 def held(case: Case, agent: Mapping[str, np.ndarray], group: str, path: str) -> dict[str, np.ndarray]:

@@ -55,11 +55,11 @@ def compact(algorithm: Algorithm, state: Any, *, masks_change: bool = False) -> 
 
 
 def expand(algorithm: Algorithm, state: Any, packings: Tree, masks: Tree) -> Any:
-    """The inverse of `compact`. `masks` are those of the state that `compact` was given."""
+    """The inverse of `compact`, with weights that are NumPy arrays. `masks` are those that `compact` was given."""
 
     def unpack(packing: Packing, packed: Compact) -> Tree:
         layers = from_vector(packing.layout, np.asarray(packed.vector), packing.sparse)
-        return {f"layer_{index}": jax.tree.map(jnp.asarray, layer) for index, layer in enumerate(layers)}
+        return {f"layer_{index}": layer for index, layer in enumerate(layers)}
 
     wide = algorithm.map_weights(lambda group, tree: jax.tree.map(unpack, packings[group], tree), state)
     return wide._replace(masks=masks, patterns={})

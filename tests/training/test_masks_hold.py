@@ -16,7 +16,7 @@ from rlottery.pruning.initial_weights import permute_weights, rescale
 from rlottery.pruning.masks import by_network
 from rlottery.seeding import Streams
 from rlottery.training.dynamic_sparsity import DynamicSparsity, masks_of
-from tests.cases import EACH, SAC, TD3, Case, places
+from tests.cases import EACH, SAC, TD3, Case, held, weights_of
 
 STARTS = ("initial", "fresh", "permuted", "rescaled", "fine-tuned", "rewound")
 MASKS = ("fixed", "gradual", "set", "rigl")
@@ -83,9 +83,10 @@ def dynamic(case: Case, kind: Any, seed: int, sparsity: dict[str, float]) -> Dyn
 
 def assert_zero(case: Case, state: Any) -> None:
     """By hand, not by the algorithm's own check: NumPy, every place, negative zeros and NaN told apart."""
+    agent = weights_of(state)
     for group, layers in masks_of(state).items():
         for path, mask in layers.items():
-            for name, array in places(case, state, group, path).items():
+            for name, array in held(case, agent, group, path).items():
                 assert np.isfinite(array).all()
                 assert (array[~mask] == 0).all(), name
     assert case.algorithm.masks_hold(state)
