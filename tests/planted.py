@@ -51,7 +51,7 @@ class Planted(PendulumEnv):
         super().__init__(**kwargs)
 
 if "Planted-v0" not in gymnasium.registry:
-    gymnasium.register("Planted-v0", entry_point=Planted, max_episode_steps=200)
+    gymnasium.register("Planted-v0", entry_point=Planted, max_episode_steps=20)
 """,
     "planted_score": "\ndef score(weights):\n    return abs(weights)\n",
 }
