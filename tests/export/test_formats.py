@@ -50,9 +50,9 @@ def test_texts_of_others_do_no_harm(name: str) -> None:
 
 @EACH
 def test_the_page_has_a_section_for_it(name: str) -> None:
-    page = PAGE.read_text()
-    assert f"\n## {name}\n" in page
-    row = re.search(rf"^\| \[`{name}`\]\(#{name}\).*$", page, flags=re.M)
+    assert f"\n## {name}\n" in PAGE.read_text()
+    overview = PAGE.with_name("export.md").read_text()
+    row = re.search(rf"^\| \[`{name}`\]\({PAGE.name}#{name}\).*$", overview, flags=re.M)
     assert row and f"`{FORMATS[name].endings[0]}`" in row[0]
 
 
