@@ -3,12 +3,14 @@
 import importlib
 import math
 import os
+import pkgutil
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
-from importlib.metadata import PackageNotFoundError, metadata, requires, version
+from importlib.metadata import PackageNotFoundError, entry_points, metadata, requires, version
+from importlib.util import find_spec
 from typing import Any
 
 from packaging.requirements import Requirement
@@ -151,7 +153,8 @@ def check_devices() -> list[Finding]:
     """JAX's backend in a worker, for both values of the config's `device`."""
     findings = []
     for name in ("cpu", "cuda"):
-        found, fault = _in_a_child(jax_devices, name)
+        # Without a plugin, JAX has nothing to look for, and the process would take a second to import it.
+        found, fault = _in_a_child(jax_devices, name) if name == "cpu" or has_jax_plugin() else (None, "")
         backend, *devices = found or [""]
         text, severity = f"JAX computes on {', '.join(devices)}", Severity.GOOD
         if fault and name == "cpu":
@@ -233,6 +236,13 @@ _PARTS: dict[str, Callable[[], list[Finding]]] = {
     "Extras": check_extras,
     "Rendering": check_rendering,
 }
+
+
+def has_jax_plugin() -> bool:
+    """Whether a plugin of JAX is installed. Every device but the processor needs one."""
+    modules = find_spec("jax_plugins")
+    inside = [] if modules is None else modules.submodule_search_locations or []
+    return bool(entry_points(group="jax_plugins")) or any(pkgutil.iter_modules(inside))
 
 
 def jax_devices() -> list[str]:

@@ -1,9 +1,11 @@
 """What the doctor says of a machine, and that nothing that is broken keeps it from saying the rest."""
 
 import json
+import sys
 from collections.abc import Callable
 from email.message import Message
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +18,15 @@ from rlottery.envs.renderers import Renderer
 from rlottery.errors import ConfigError
 from rlottery.processes.children import ChildError
 from rlottery.study import doctor
-from rlottery.study.doctor import Finding, Severity, diagnose, doctor_page, doctor_record, what_is_missing
+from rlottery.study.doctor import (
+    Finding,
+    Severity,
+    diagnose,
+    doctor_page,
+    doctor_record,
+    has_jax_plugin,
+    what_is_missing,
+)
 from rlottery.study.execution.cores import CoreLimit
 from rlottery.study.resources.memory import Available
 from tests.study.studies import shown
@@ -41,6 +51,7 @@ def sound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "look", lambda fresh: Found("avx2", "the widest"))
     monkeypatch.setattr(doctor, "read_build_record", lambda: made)
     monkeypatch.setattr(doctor, "_in_a_child", answers())
+    monkeypatch.setattr(doctor, "has_jax_plugin", lambda: True)
     monkeypatch.setattr(doctor, "try_renderers", lambda seconds: [Renderer("egl")])
     monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
 
@@ -133,6 +144,28 @@ def test_jax_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_in_a_child", answers(jax_devices=["gpu", "CudaDevice(id=0)"]))
     assert doctor.check_devices()[1] == Finding("device: cuda", "JAX computes on CudaDevice(id=0)")
+
+
+def test_without_plugins_of_jax_no_process_looks_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(function: Callable[[], Any], device: str) -> tuple[Any, str]:
+        assert device == "cpu"
+        return ["cpu", "TFRT_CPU_0"], ""
+
+    monkeypatch.setattr(doctor, "has_jax_plugin", lambda: False)
+    monkeypatch.setattr(doctor, "_in_a_child", answer)
+    cpu, cuda = doctor.check_devices()
+    assert (cpu.severity, cuda.severity) == (Severity.GOOD, Severity.NOTE)
+    assert "JAX finds no NVIDIA GPU" in cuda.text and "cuda12" in cuda.text
+
+
+def test_a_plugin_of_jax(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])  # without those that are installed
+    monkeypatch.delitem(sys.modules, "jax_plugins", raising=False)
+    folder = tmp_path / "jax_plugins"
+    folder.mkdir()
+    before = has_jax_plugin()
+    (folder / "of_a_test.py").touch()
+    assert has_jax_plugin() and not before
 
 
 class TestPackages:
