@@ -11,9 +11,9 @@ from rlottery.report.answer import OPTION
 from rlottery.report.evidence import KEPT_OPEN
 from rlottery.report.score_tables import NORMALISED
 from rlottery.report.summary import Summary, TaskSummary
-from rlottery.report.tables import NOTHING, Table
+from rlottery.report.tables import Table
 from rlottery.report.terminal import FittedTable, Paragraph
-from rlottery.report.wording import joined, plural
+from rlottery.report.wording import NOTHING, joined, plural
 
 LEAST_LINES = 24
 """A screen has at least so many lines. What is printed to a file is no longer."""
