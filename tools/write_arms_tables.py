@@ -56,7 +56,7 @@ def _of_criteria() -> dict[str, Rows]:
     for name, criterion in CRITERIA.items():
         taken, compiled = seconds[name]
         found[name] = [
-            ("", ""),
+            (f"`{name}`", ""),
             ("score", criterion.summary),
             ("paper", criterion.paper),
             ("reads", ", ".join(f"`{read}`" for read in criterion.reads)),
@@ -83,7 +83,7 @@ def _of_schedules() -> dict[str, Rows]:
     for name in PruningSchedule.model_fields:
         method, chosen = SCHEDULES[name], PruningSchedule.model_validate(name).chosen
         facts = (("what it does", method.summary), ("paper", method.paper), ("cost", method.cost))
-        found[name] = [("", ""), *facts, ("when to use it", method.use)]
+        found[name] = [(f"`{name}`", ""), *facts, ("when to use it", method.use)]
         found[f"{name} keys"] = _keys({f"{name}.{key}": of for key, of in type(chosen).model_fields.items()})
     return found
 
