@@ -1,16 +1,22 @@
-"""Every difference with an interval that README, results and summaries state is one of the tables, as it is rounded.
+"""Every difference with an interval that README, docs, results and summaries state is in the tables, as it is rounded.
 
-The tables' numbers follow from the runs (`tests.report.test_recomputed`), so those of the sentences do.
+The tables' numbers follow from the runs (`tests.report.test_recomputed`), so those of the sentences do. Differences to
+Stable-Baselines3 follow from the learning curves in benchmarks/learning/results.
 """
 
+import csv
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
+from scipy import stats
 
+from benchmarks.learning import against_sb3
 from tests.report.recomputed import Report, bounds, form, mean_of, raw_bounds
 
 ROOT = Path(__file__).parents[2]
@@ -18,6 +24,11 @@ STUDIES = [path.parent.parent for path in sorted(ROOT.glob("results/*/tables/unt
 STATED_IN_README = ("default", "guide", "irrelevant-inputs", "positive-control")
 OF_OTHER_RUNS = {"default": [("0.67", "0.35", "0.98")]}
 """Differences of runs that have no report: those of the default study on another processor."""
+LIBRARIES = (against_sb3.OURS, against_sb3.THEIRS)
+LEARNING = ROOT / "benchmarks" / "learning"
+PAGES = [LEARNING / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
+OF_EXAMPLES = {"made-elsewhere.md": [("80", "31", "128")]}
+"""Differences of data that the page itself has (tests/report/test_elsewhere.py)."""
 _NUMBER = r"[+-]?\d[\d,]*(?:\.\d+)?"
 _WITH_INTERVAL = re.compile(
     rf"({_NUMBER})(?: in (?:return|success rate|normalised score))?(?: at \d+ %)?,?"
@@ -103,9 +114,47 @@ def _stated(value: float, limits: tuple[float | None, float | None]) -> Iterator
         yield Stated(value, low, high)
 
 
+@cache
+def of_the_reference() -> frozenset[Stated]:
+    """The differences over tasks of the reference study, whose tables are of an earlier version and state them alone."""
+    with (ROOT / "results/reference/tables/verdicts_over_tasks.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    columns = ("over_control", "over_control_low", "over_control_high")
+    return frozenset(Stated(*(float(row[column]) for column in columns)) for row in rows)
+
+
+@cache
+def learned() -> frozenset[Stated]:
+    """The differences to Stable-Baselines3 with their 95 % intervals: at the end, and over the whole curve."""
+    found = set()
+    for table in sorted(against_sb3.RESULTS.glob("against_sb3_*.csv")):
+        for libraries in against_sb3.read_table(table).values():
+            steps = against_sb3.common_steps(libraries)
+            for counted in (steps[-against_sb3.LAST :], steps):
+                means = [against_sb3.means_over(counted, libraries[name]) for name in LIBRARIES]
+                if any(len(set(of)) > 1 for of in means):
+                    found.add(_welch(*means))
+    with (against_sb3.RESULTS / "continued_sac.csv").open(newline="") as file:
+        curves: dict[tuple[str, str], list[float]] = defaultdict(list)
+        for row in csv.DictReader(file):
+            curves[row["library"], row["seed"]].append(float(row["return"]))
+    ends = [
+        [float(np.mean(of[-against_sb3.LAST :])) for (library, _), of in curves.items() if library == name]
+        for name in LIBRARIES
+    ]
+    return frozenset({*found, _welch(*ends)})
+
+
+def _welch(ours: list[float], theirs: list[float]) -> Stated:
+    squares = [float(np.var(of, ddof=1)) / len(of) for of in (ours, theirs)]
+    freedom = sum(squares) ** 2 / sum(s**2 / (len(of) - 1) for s, of in zip(squares, (ours, theirs), strict=True))
+    difference, half = float(np.mean(ours) - np.mean(theirs)), float(stats.t.ppf(0.975, freedom)) * sum(squares) ** 0.5
+    return Stated(difference, difference - half, difference + half)
+
+
 def unknown(text: str, folders: Iterable[Path]) -> list[tuple[str, ...]]:
     """The stated differences that no table of these folders has."""
-    known = [number for folder in folders for number in numbers(folder)]
+    known = [*learned(), *of_the_reference(), *(number for folder in folders for number in numbers(folder))]
     return [one for one in stated(text) if not any(number.says(one) for number in known)]
 
 
@@ -125,6 +174,16 @@ def test_the_findings_of_the_readme() -> None:
     assert unknown(findings, folders) == []
     assert len(stated(findings)) >= 8
     assert unknown(findings.replace("[0.60 to 0.94]", "[0.60 to 0.95]"), folders) == [("0.76", "0.60", "0.95")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_pages_of_the_docs(page: Path) -> None:
+    others = OF_EXAMPLES.get(page.name, [])
+    assert [one for one in unknown(page.read_text(), STUDIES) if one not in others] == []
+
+
+def test_the_docs_state_differences() -> None:
+    assert sum(len(stated(page.read_text())) for page in PAGES) > 25
 
 
 @pytest.mark.parametrize(
