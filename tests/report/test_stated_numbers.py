@@ -116,7 +116,7 @@ def _stated(value: float, limits: tuple[float | None, float | None]) -> Iterator
 
 @cache
 def of_the_reference() -> frozenset[Stated]:
-    """The differences over tasks of the reference study, whose tables are of an earlier version and state them alone."""
+    """The differences over tasks of the reference study, whose tables are of an earlier version."""
     with (ROOT / "results/reference/tables/verdicts_over_tasks.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     columns = ("over_control", "over_control_low", "over_control_high")
