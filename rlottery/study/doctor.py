@@ -3,14 +3,12 @@
 import importlib
 import math
 import os
-import pkgutil
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
-from importlib.metadata import PackageNotFoundError, entry_points, metadata, requires, version
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from typing import Any
 
 from packaging.requirements import Requirement
@@ -26,6 +24,7 @@ from rlottery.processes.children import ChildError, call_in_child, child_environ
 from rlottery.safety.personal import without_names
 from rlottery.storage.made_with import PACKAGES
 from rlottery.study.execution.cores import usable_cores
+from rlottery.study.resources.devices import has_jax_plugin
 from rlottery.study.resources.disk_space import size
 from rlottery.study.resources.memory import ADDRESS_SPACE, available_memory
 from rlottery.study.resources.process_limits import address_space
@@ -236,13 +235,6 @@ _PARTS: dict[str, Callable[[], list[Finding]]] = {
     "Extras": check_extras,
     "Rendering": check_rendering,
 }
-
-
-def has_jax_plugin() -> bool:
-    """Whether a plugin of JAX is installed. Every device but the processor needs one."""
-    modules = find_spec("jax_plugins")
-    inside = [] if modules is None else modules.submodule_search_locations or []
-    return bool(entry_points(group="jax_plugins")) or any(pkgutil.iter_modules(inside))
 
 
 def jax_devices() -> list[str]:

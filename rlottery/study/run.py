@@ -43,6 +43,7 @@ from rlottery.study.planning.other_versions import report_other_versions
 from rlottery.study.planning.plan import JobState, Tracked, plan_study, seed_of
 from rlottery.study.planning.trials import record_trials
 from rlottery.study.reporting import plain_printer, publish
+from rlottery.study.resources.devices import check_device
 from rlottery.study.resources.disk_space import check_room
 from rlottery.study.resources.estimate import expected_seconds
 from rlottery.study.resources.memory import check_memory, memory_warnings
@@ -163,6 +164,7 @@ def _prepare(
         together, workers = 1, cluster.most_runs
         check_room(config, [t.job for t in waiting], min(workers, len(waiting)))
     elif waiting:
+        check_device(config)
         together = most_together(config.device)
         workers = worker_count(config.workers, len(waiting), together)
         check_memory(config, [t.job for t in waiting])

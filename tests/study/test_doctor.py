@@ -1,11 +1,9 @@
 """What the doctor says of a machine, and that nothing that is broken keeps it from saying the rest."""
 
 import json
-import sys
 from collections.abc import Callable
 from email.message import Message
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +22,6 @@ from rlottery.study.doctor import (
     diagnose,
     doctor_page,
     doctor_record,
-    has_jax_plugin,
     what_is_missing,
 )
 from rlottery.study.execution.cores import CoreLimit
@@ -156,16 +153,6 @@ def test_without_plugins_of_jax_no_process_looks_for_a_gpu(monkeypatch: pytest.M
     cpu, cuda = doctor.check_devices()
     assert (cpu.severity, cuda.severity) == (Severity.GOOD, Severity.NOTE)
     assert "JAX finds no NVIDIA GPU" in cuda.text and "cuda12" in cuda.text
-
-
-def test_a_plugin_of_jax(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "path", [str(tmp_path)])  # without those that are installed
-    monkeypatch.delitem(sys.modules, "jax_plugins", raising=False)
-    folder = tmp_path / "jax_plugins"
-    folder.mkdir()
-    before = has_jax_plugin()
-    (folder / "of_a_test.py").touch()
-    assert has_jax_plugin() and not before
 
 
 class TestPackages:

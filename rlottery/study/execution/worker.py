@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from rlottery.agents.description import Spec
 from rlottery.config import Config, config_to_dict, import_criteria
-from rlottery.errors import RlotteryError, StoppedError, install_extra
+from rlottery.errors import RlotteryError, StoppedError
 from rlottery.processes.descendants import MARK, kill_marked
 from rlottery.processes.standard_streams import lasting_streams
 from rlottery.processes.user_code import no_exit, seed_global_generators
@@ -40,6 +40,7 @@ from rlottery.study.execution.reports import Reports
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import Job, Key
 from rlottery.study.planning.network_sizes import note_task, task_code, task_spec
+from rlottery.study.resources.devices import NO_GPU
 
 if TYPE_CHECKING:
     from rlottery.envs import OpenEnvironments
@@ -168,10 +169,7 @@ def attempt(
 
     try:
         if job.config.device == "cuda" and jax.default_backend() != "gpu":
-            raise RlotteryError(
-                "The config has device: cuda, but JAX finds no NVIDIA GPU. Install JAX with CUDA "
-                f"({install_extra('cuda12')}), or set device: cpu."
-            )
+            raise RlotteryError(NO_GPU)
         seed_global_generators(streams_of(job).for_purpose("global generators"))
         held = locks[job.key] if job.key in locks else hold(job.files)
         with held as lock, no_exit("A criterion, an environment or a library", RlotteryError):

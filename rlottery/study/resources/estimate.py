@@ -32,6 +32,7 @@ from rlottery.study.line_tables import RunTable
 from rlottery.study.planning.jobs import TRAINING, UNTRAINED, Job, prerequisites
 from rlottery.study.planning.plan import JobState, Tracked
 from rlottery.study.planning.trials import try_tasks
+from rlottery.study.resources.devices import check_device
 from rlottery.study.resources.disk_space import disk_use, group_weights, kept_bytes, size
 from rlottery.study.resources.memory import available_memory, memory_warnings, study_memory
 from rlottery.study.resources.process_limits import address_space, check_process_limits
@@ -128,6 +129,7 @@ def estimate_table(
     specs = [of_task.spec for of_task in rates]
     disk = disk_use(todo, specs, workers * together)
     memory = sum(study_memory(todo, specs, workers, together))
+    check_device(config)
     check_process_limits(config, todo, workers, together)
     here = "; ".join(machine_limits())
     warnings = "".join(f"{warning}\n" for warning in memory_warnings(config, todo, workers, together))
