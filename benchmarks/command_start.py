@@ -11,6 +11,8 @@ takes that imports nothing.
 
 Also counts the modules that a process has imported at its end, without those of its children. Prints everything and
 writes benchmarks/results/command_start.csv, where rows of other code or other processors are kept.
+
+The rows there were measured while other work ran on all cores, which makes even seconds of the processor longer.
 """
 
 import argparse
@@ -27,7 +29,7 @@ from rlottery.study.versions import processor
 
 RESULTS = Path(__file__).parent / "results" / "command_start.csv"
 HEADINGS = ("code", "processor", "command", "processor_seconds", "seconds", "modules")
-COMMANDS = {"python": None, "--help": ["--help"], "arms": ["arms"], "status": ["status"], "doctor": ["doctor"]}
+COMMANDS = {"python": None, "help": ["--help"], "arms": ["arms"], "status": ["status"], "doctor": ["doctor"]}
 RUN = "import sys; sys.argv[0] = 'rlottery'; from rlottery.__main__ import main; main()"
 COUNT = "import atexit, sys; atexit.register(lambda: print(len(sys.modules), file=sys.stderr)); "
 
