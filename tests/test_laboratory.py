@@ -93,7 +93,7 @@ class TestAll:
 
     def test_pruned_weights_are_zero_in_everything_that_is_saved(self, lab: Laboratory) -> None:
         arms = masked_arms(lab)
-        assert len(arms) == 30
+        assert len(arms) == 31
         for arm in arms:
             mask, agent = lab.mask(arm), lab.agent(arm)
             assert {path: layer.shape for path, layer in mask.items()} == LAYERS
