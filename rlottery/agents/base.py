@@ -65,6 +65,8 @@ class Algorithm:
             rollout is `Transitions` in order of time, those of several environments in turn. None: transitions
             themselves are learned from.
         batch: (rows, spec) -> the batch that `update`, `losses` and `layer_inputs` read, as a NamedTuple of arrays.
+        elementwise: whether an update changes each weight by its own gradients alone. Compact vectors may then be
+            padded, which would change the last bits of a norm of all gradients.
     """
 
     description: Description = field(hash=False)  # holds dicts, which have no hash, and `jax.jit` needs one
@@ -84,6 +86,7 @@ class Algorithm:
     observe: Callable[..., Any] = lambda state, rollout, settings: state
     prepare: Callable[..., jax.Array] | None = None
     batch: Callable[[Any, Spec], Any] = lambda rows, spec: columns(rows, *spec.sizes)
+    elementwise: bool = False
 
     def acting(self, params: Tree) -> Any:
         """The network that chooses actions."""

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlottery.agents.base import Algorithm
-from rlottery.agents.kernels.layout import Layout, from_vector, layout_of, pattern_of, pays, to_vector
+from rlottery.agents.kernels.layout import Layout, from_vector, layout_of, pattern_of, pays, to_vector, value_counts
 from rlottery.agents.kernels.native import Compact
 from rlottery.agents.networks import Tree, layer_names
 
@@ -41,8 +41,9 @@ def compact(algorithm: Algorithm, state: Any, *, masks_change: bool = False) -> 
         masks_change: the number of survivors will change. All layers are then stored in full, so that a change of the
             masks needs no new program.
     """
+    padded = algorithm.elementwise
     packings = {
-        group: _packings(tree, state.masks.get(group, {}), masks_change) for group, tree in state.params.items()
+        group: _packings(tree, state.masks.get(group, {}), masks_change, padded) for group, tree in state.params.items()
     }
 
     def pack(packing: Packing, tree: Tree) -> Compact:
@@ -65,10 +66,10 @@ def expand(algorithm: Algorithm, state: Any, packings: Tree, masks: Tree) -> Any
     return wide._replace(masks=masks, patterns={})
 
 
-def _packings(tree: Tree, masks: Tree, masks_change: bool) -> Any:
+def _packings(tree: Tree, masks: Tree, masks_change: bool, padded: bool) -> Any:
     """The `Packing` of each network in a tree of weights."""
     if "layer_0" not in tree:
-        return {name: _packings(of_name, masks.get(name, {}), masks_change) for name, of_name in tree.items()}
+        return {name: _packings(of_name, masks.get(name, {}), masks_change, padded) for name, of_name in tree.items()}
     names = layer_names(tree)
     widths = [tree[names[0]]["kernel"].shape[0], *(tree[name]["kernel"].shape[1] for name in names)]
     found = [np.asarray(masks[name]["kernel"]) if masks else None for name in names]
@@ -77,7 +78,7 @@ def _packings(tree: Tree, masks: Tree, masks_change: bool) -> Any:
         mask if one is None and mask is not None and (masks_change or not mask.all()) else None
         for mask, one in zip(found, sparse, strict=True)
     )
-    return Packing(layout_of(widths, sparse), sparse, full)
+    return Packing(layout_of(widths, sparse, padded=padded), sparse, full)
 
 
 def _vector_mask(packing: Packing) -> Any:
@@ -86,6 +87,8 @@ def _vector_mask(packing: Packing) -> Any:
     if all(mask is None for mask in packing.full):
         return {}
     parts = []
-    for mask, count, width in zip(packing.full, layout.counts, layout.widths[1:], strict=True):
+    counts = value_counts(layout.widths, packing.sparse)
+    for mask, count, width in zip(packing.full, counts, layout.widths[1:], strict=True):
         parts += [np.ones(count, np.bool_) if mask is None else mask.reshape(-1), np.ones(width, np.bool_)]
-    return Compact(jnp.asarray(np.concatenate(parts)), layout)
+    kept = np.concatenate(parts)
+    return Compact(jnp.asarray(np.pad(kept, (0, layout.size - len(kept)))), layout)

@@ -186,5 +186,15 @@ def _optimizers(settings: SACSetup) -> dict[str, optax.GradientTransformation]:
 
 
 SAC = Algorithm(
-    SAC_DESCRIPTION, init_params, init, rewind, map_weights, explore, update, losses, layer_inputs, exploit=exploit
+    SAC_DESCRIPTION,
+    init_params,
+    init,
+    rewind,
+    map_weights,
+    explore,
+    update,
+    losses,
+    layer_inputs,
+    exploit=exploit,
+    elementwise=True,
 )

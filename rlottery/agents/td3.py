@@ -161,5 +161,15 @@ def _optimizers(settings: TD3Setup) -> dict[str, optax.GradientTransformation]:
 
 
 TD3 = Algorithm(
-    TD3_DESCRIPTION, init_params, init, rewind, map_weights, explore, update, losses, layer_inputs, exploit=exploit
+    TD3_DESCRIPTION,
+    init_params,
+    init,
+    rewind,
+    map_weights,
+    explore,
+    update,
+    losses,
+    layer_inputs,
+    exploit=exploit,
+    elementwise=True,
 )

@@ -4,8 +4,9 @@ import pytest
 
 from rlottery.agents.base import apply_masks, nest_masks
 from rlottery.agents.compact import compact, expand
-from rlottery.agents.kernels.layout import BREAK_EVEN, FULL, SPARSE
+from rlottery.agents.kernels.layout import BREAK_EVEN, FULL, PADDING, SPARSE
 from rlottery.agents.sac import SAC
+from rlottery.pruning.prune import Rule
 from tests.agents.kernels.agents import arrays, fresh, random_masks, settings_of, spec_of, ticket
 from tests.cases import EACH, Case
 
@@ -44,11 +45,14 @@ def test_layers_that_keep_most_weights_are_full_and_masked_in_the_vector() -> No
 
 @EACH
 def test_a_ticket_holds_its_survivors_and_biases_alone(case: Case) -> None:
+    """With padding only where an update takes no norm, whose bits would depend on it."""
     there, _ = compact(case.algorithm, ticket(0.9, case=case))
     for group, masks in random_masks(0.9, case=case).items():
         packed = jax.tree.leaves(there.params[group])
-        biases = sum(mask.shape[1] for mask in masks.values())
-        assert sum(vector.size for vector in packed) == sum(int(mask.sum()) for mask in masks.values()) + biases
+        held = sum(int(mask.sum()) + mask.shape[1] for mask in masks.values())
+        padding = sum(vector.size for vector in packed) - held
+        assert 0 <= padding < sum(max(PADDING, vector.size / 16) for vector in packed)
+        assert (padding == 0) == (case.name in ("dqn", "ppo"))
     sizes = {leaf.size for leaf in jax.tree.leaves(there.params)}
     everything = {leaf.size for leaf in jax.tree.leaves(there._replace(masks={}, patterns={})) if leaf.ndim}
     assert {size for size in everything if size >= min(sizes)} == sizes  # also targets and moments
@@ -69,8 +73,13 @@ def test_masks_that_will_change_are_one_vector_beside_all_weights() -> None:
         assert (kernel[mask] != 0).all()
 
 
-def test_another_mask_of_the_same_counts_is_the_same_program() -> None:
-    one, other = (SAC.with_masks(fresh(), nest_masks(random_masks(0.9, "erk", seed))) for seed in (0, 1))
-    shapes = [jax.tree.map(lambda leaf: leaf.shape, compact(SAC, state)[0]) for state in (one, other)]
+@EACH
+@pytest.mark.parametrize("allocation", ["global", "erk"])
+def test_another_mask_with_as_many_survivors_is_the_same_program(allocation: Rule, case: Case) -> None:
+    masks = [random_masks(0.9, allocation, seed, case) for seed in (0, 1)]
+    counts = [{path: int(mask.sum()) for of in each.values() for path, mask in of.items()} for each in masks]
+    assert (counts[0] == counts[1]) == (allocation == "erk")
+    states = [case.algorithm.with_masks(fresh(case=case), nest_masks(each)) for each in masks]
+    shapes = [jax.tree.map(lambda leaf: leaf.shape, compact(case.algorithm, state)[0]) for state in states]
     assert jax.tree.structure(shapes[0]) == jax.tree.structure(shapes[1])
     assert jax.tree.leaves(shapes[0]) == jax.tree.leaves(shapes[1])

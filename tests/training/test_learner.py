@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from rlottery.agents.base import nest_masks
+from rlottery.agents.compact import Packing
+from rlottery.agents.kernels.layout import layout_of
 from rlottery.agents.kernels.library import find
+from rlottery.agents.kernels.native import Compact
 from rlottery.agents.networks import mlp
 from rlottery.agents.sac import SAC
 from rlottery.training.learner import NOISE_STEPS, CpuLearner, Noise, _CompactOutputs
@@ -108,6 +111,22 @@ def test_actions_follow_the_updates(kernels: bool) -> None:
     after = agent.act_deterministic(given)
     assert not np.array_equal(after, before)
     np.testing.assert_allclose(after, SAC.exploit(outputs(agent.state, given)), atol=2e-6)
+
+
+@pytest.mark.skipif(not find().usable, reason=f"the kernels are {find()}")
+def test_padding_stays_zero() -> None:
+    agent, padding = learner(ticket(0.9), kernels=True), []
+    for rows in transitions(3):
+        agent.update(rows)
+
+    def look(packing: Packing, network: Compact) -> None:
+        padding.append(np.asarray(network.vector[layout_of(packing.layout.widths, packing.sparse).size :]))
+
+    SAC.map_weights(lambda group, tree: jax.tree.map(look, agent._packings[group], tree), agent._held)
+    assert len(padding) == 3 * 3 + 2  # weights and both moments of three networks, and two targets
+    for entries in padding:
+        assert len(entries) > 0
+        assert not entries.any()
 
 
 def test_noise_of_a_step_is_what_it_would_be_alone() -> None:

@@ -5,6 +5,8 @@ all weights, in the order of its matrix (inputs, outputs), row by row. A sparse 
 survivors, ordered by output unit. Those of one output unit are ordered by input unit: first those from units that vary,
 then those from constant units.
 
+A vector may be longer than its content (`PADDING`): then zeros follow, which the kernels don't read.
+
 A unit of a sparse layer is constant if no input of the network is connected to it: it has the same value for all
 transitions. The kernels compute that value once, and what it adds to other units too.
 """
@@ -22,23 +24,24 @@ BREAK_EVEN = 0.46
 with AVX-512 and at 0.45 with AVX2 (``python -m benchmarks.break_even``)."""
 
 
+PADDING = 64
+"""The lengths of padded vectors are multiples of this, or of a larger power of two that is at most a 16th of them."""
+
+
 class Layout(NamedTuple):
-    """Sizes that the compiled program depends on; hashable. Which weights survive is data, and not part of it.
+    """Sizes that the compiled program depends on; hashable.
+
+    Which weights survive is data, and how many survive in each layer too: masks with the same total share a program.
 
     Attributes:
         widths: numbers of units, from inputs to outputs.
         kinds: the kind of each layer.
-        counts: the number of values of each layer.
+        size: length of the parameter vector.
     """
 
     widths: tuple[int, ...]
     kinds: tuple[int, ...]
-    counts: tuple[int, ...]
-
-    @property
-    def size(self) -> int:
-        """Length of the parameter vector."""
-        return sum(self.counts) + sum(self.widths[1:])
+    size: int
 
     @property
     def features(self) -> int:
@@ -47,18 +50,29 @@ class Layout(NamedTuple):
 
     @property
     def numbers(self) -> np.ndarray:
-        """The layout in the kernels' format: widths, then kind and count of each layer; int64."""
-        pairs = [number for pair in zip(self.kinds, self.counts, strict=True) for number in pair]
-        return np.array([*self.widths, *pairs], np.int64)
+        """The widths, then the kind of each layer: what the kernels know of a network without its pattern; int64."""
+        return np.array([*self.widths, *self.kinds], np.int64)
 
 
-def layout_of(widths: Sequence[int], masks: Sequence[np.ndarray | None]) -> Layout:
-    """The layout of a network with these widths. Sparse layers have a mask (inputs, outputs), full layers have None."""
-    kinds, counts = [], []
-    for inputs, outputs, mask in zip(widths[:-1], widths[1:], masks, strict=True):
-        kinds.append(FULL if mask is None else SPARSE)
-        counts.append(inputs * outputs if mask is None else int(np.count_nonzero(mask)))
-    return Layout(tuple(widths), tuple(kinds), tuple(counts))
+def layout_of(widths: Sequence[int], masks: Sequence[np.ndarray | None], *, padded: bool = False) -> Layout:
+    """The layout of a network with these widths. Sparse layers have a mask (inputs, outputs), full layers have None.
+
+    Args:
+        padded: round the length of the vector up (`PADDING`), so that masks with nearly the same total share a program.
+            Vectors without sparse layers all have the same length, and are not padded.
+    """
+    kinds = tuple(FULL if mask is None else SPARSE for mask in masks)
+    size = sum(value_counts(widths, masks)) + sum(widths[1:])
+    if padded and SPARSE in kinds:
+        step = max(PADDING, 2 ** (size.bit_length() - 5))
+        size = -(-size // step) * step
+    return Layout(tuple(widths), kinds, size)
+
+
+def value_counts(widths: Sequence[int], masks: Sequence[np.ndarray | None]) -> list[int]:
+    """The number of values of each layer: of all weights of a full layer, of the survivors of a sparse one."""
+    shapes = zip(widths[:-1], widths[1:], masks, strict=True)
+    return [inputs * outputs if mask is None else int(np.count_nonzero(mask)) for inputs, outputs, mask in shapes]
 
 
 def pays(mask: np.ndarray) -> bool:
@@ -99,9 +113,9 @@ def pattern_of(layout: Layout, masks: Sequence[np.ndarray | None]) -> np.ndarray
     """Which weights survive, in the kernels' format: int32, with a length that the layout determines.
 
     For each layer: the number of live output units, how many of these vary, and their indices, first of those that
-    vary. For a sparse layer also its survivors by output unit (the start of each unit's list; where those from constant
-    units begin; their inputs), and those into live units by input unit (the start of each unit's list; their outputs;
-    the positions of their values).
+    vary. For a sparse layer also the number of its survivors; these by output unit (the start of each unit's list;
+    where those from constant units begin; their inputs); and those into live units by input unit (the start of each
+    unit's list; their outputs; the positions of their values). Three zeros follow for each entry of padding.
     """
     parts: list[np.ndarray] = []
     varying = varying_units(masks)
@@ -119,8 +133,9 @@ def pattern_of(layout: Layout, masks: Sequence[np.ndarray | None]) -> np.ndarray
         by_input = np.lexsort((outputs, inputs))
         by_input = by_input[live[outputs[by_input]]]
         unused = np.zeros(len(outputs) - len(by_input))
-        parts += [starts, starts[:-1] + np.bincount(outputs[varies], minlength=mask.shape[1]), inputs]
+        parts += [starts[-1:], starts, starts[:-1] + np.bincount(outputs[varies], minlength=mask.shape[1]), inputs]
         parts += [_starts(inputs[by_input], mask.shape[0]), outputs[by_input], unused, by_input, unused]
+    parts.append(np.zeros(3 * _spare(layout, masks)))
     return np.concatenate(parts).astype(np.int32)
 
 
@@ -133,9 +148,7 @@ def to_vector(
         kernel = np.asarray(layer["kernel"])
         values = kernel.reshape(-1) if mask is None else kernel[_survivors(mask, varying)[::-1]]
         parts += [values, np.asarray(layer["bias"])]
-    vector = np.concatenate(parts).astype(np.float32)
-    assert len(vector) == layout.size, "masks and layout differ"
-    return vector
+    return np.concatenate([*parts, np.zeros(_spare(layout, masks))]).astype(np.float32)
 
 
 def from_vector(layout: Layout, vector: np.ndarray, masks: Sequence[np.ndarray | None]) -> list[dict[str, Any]]:
@@ -144,7 +157,7 @@ def from_vector(layout: Layout, vector: np.ndarray, masks: Sequence[np.ndarray |
     at = 0
     shapes = zip(layout.widths[:-1], layout.widths[1:], strict=True)
     for (inputs, outputs), count, mask, varying in zip(
-        shapes, layout.counts, masks, varying_units(masks)[:-1], strict=True
+        shapes, value_counts(layout.widths, masks), masks, varying_units(masks)[:-1], strict=True
     ):
         values = vector[at : at + count]
         if mask is None:
@@ -155,6 +168,13 @@ def from_vector(layout: Layout, vector: np.ndarray, masks: Sequence[np.ndarray |
         layers.append({"kernel": kernel, "bias": vector[at + count : at + count + outputs].copy()})
         at += count + outputs
     return layers
+
+
+def _spare(layout: Layout, masks: Sequence[np.ndarray | None]) -> int:
+    """The number of entries of padding in a vector."""
+    exact = layout_of(layout.widths, masks)
+    assert layout in (exact, layout_of(layout.widths, masks, padded=True)), "masks and layout differ"
+    return layout.size - exact.size
 
 
 def _survivors(mask: np.ndarray, varying: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

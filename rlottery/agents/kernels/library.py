@@ -29,8 +29,10 @@ from rlottery.storage.temporary_files import remove_leftovers
 from rlottery.storage.user_cache import processor_features, user_cache_folder
 
 KERNELS_VERSION = 3
-"""Version of the calls between Python and the library, and of the order in which the kernels add numbers, on which the
-last bits of results depend. Raise it on both sides together (`rl_version` in ffi.cc). Manifests record it since 3."""
+"""Version of the order in which the kernels add numbers, on which the last bits of results depend. Manifests record it
+since 3."""
+CALLS_VERSION = 4
+"""Version of the calls between Python and the library. Raise it on both sides together (`rl_version` in ffi.cc)."""
 VARIABLE = "RLOTTERY_KERNELS"
 INSTRUCTION_SETS = ("avx512", "avx2", "portable")
 OFF = "off"
@@ -124,8 +126,8 @@ def load(path: Path) -> ctypes.CDLL:
     """
     library = ctypes.CDLL(str(path))
     library.rl_isa.restype = ctypes.c_char_p
-    if (found := library.rl_version()) != KERNELS_VERSION:
-        raise RlotteryError(f"the library has version {found}, but this rlottery needs {KERNELS_VERSION}")
+    if (found := library.rl_version()) != CALLS_VERSION:
+        raise RlotteryError(f"the library has version {found}, but this rlottery needs {CALLS_VERSION}")
     import jax
 
     for name, symbol in TARGETS.items():
@@ -223,7 +225,7 @@ def _test(library: Path) -> _TestResult:
 def _key(library: Path) -> str:
     """A digest of everything that the result depends on."""
     probe = file_digest(Path(__file__).with_name("probe.py"))
-    parts: list[Any] = [file_digest(library), probe, KERNELS_VERSION, _version_of("jax"), _version_of("jaxlib")]
+    parts: list[Any] = [file_digest(library), probe, CALLS_VERSION, _version_of("jax"), _version_of("jaxlib")]
     return hashlib.sha256(json.dumps([*parts, processor_features(), _wanted()]).encode()).hexdigest()[:32]
 
 

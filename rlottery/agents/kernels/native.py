@@ -45,7 +45,7 @@ def compact_mlp(
 
     Args:
         parameters: (layout.size,), from `layout.to_vector`.
-        pattern: int32, from `layout.pattern_of`.
+        pattern: int32, from `layout.pattern_of`. It has the number of survivors of each layer.
         first, second: inputs to concatenate, (batch, a) and (batch, b) with a + b = layout.widths[0]; b may be 0.
 
     Returns:

@@ -1,6 +1,7 @@
 // The kernels against a plain computation at double precision, on random networks, in buffers of exactly the size that
 // they may touch: compiled with the address and undefined behaviour sanitizers by test_sanitized.py.
 // Prints how many networks agreed; ends with 1 at the first that doesn't.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -31,6 +32,7 @@ struct Packed {
   std::vector<int64_t> numbers;
   std::vector<int32_t> pattern;
   std::vector<float> parameters;
+  std::vector<size_t> units, survivors;     // where their numbers are in the pattern
   std::vector<std::vector<int64_t>> place;  // of each weight of each layer in the parameters, or -1
 };
 
@@ -74,7 +76,6 @@ Packed pack_network(const std::vector<Dense>& layers) {
             if (varying[l][i] == varies) take(i, j);
     int64_t count = static_cast<int64_t>(packed.parameters.size()) - start;
     packed.numbers.push_back(layer.kind);
-    packed.numbers.push_back(count);
     packed.parameters.insert(packed.parameters.end(), layer.bias.begin(), layer.bias.end());
     std::vector<int32_t>& pattern = packed.pattern;
     std::vector<int32_t> units;
@@ -84,11 +85,14 @@ Packed pack_network(const std::vector<Dense>& layers) {
         if (live[l][j] && varying[l + 1][j] == varies) units.push_back(j);
       if (varies) of_varying = static_cast<int32_t>(units.size());
     }
+    packed.units.insert(packed.units.end(), {pattern.size(), pattern.size() + 1});
     pattern.push_back(static_cast<int32_t>(units.size()));
     pattern.push_back(of_varying);
     units.resize(layer.out);
     pattern.insert(pattern.end(), units.begin(), units.end());
     if (layer.kind != kFull) {
+      packed.survivors.push_back(pattern.size());
+      pattern.push_back(static_cast<int32_t>(count));
       std::vector<int32_t> starts(1, 0), constants, inputs, column_starts(1, 0), outputs, values;
       for (int j = 0; j < layer.out; j++) {
         for (bool varies : {true, false}) {
@@ -114,6 +118,40 @@ Packed pack_network(const std::vector<Dense>& layers) {
     packed.place.push_back(place);
   }
   return packed;
+}
+
+// Whether `pattern` is taken for the network's.
+bool takes(const Packed& packed, const std::vector<int32_t>& pattern, int padding) {
+  Mlp mlp;  // of a copy, as a vector's memory may be longer than its content
+  std::unique_ptr<int32_t[]> exact(new int32_t[pattern.size()]);
+  std::copy(pattern.begin(), pattern.end(), exact.get());
+  return !read_network(packed.numbers.data(), packed.numbers.size(), kRelu, exact.get(),
+                       static_cast<int64_t>(pattern.size()), static_cast<int64_t>(packed.parameters.size()) + padding,
+                       &mlp);
+}
+
+// Whether patterns of wrong lengths, and with impossible numbers of units and survivors, are refused.
+bool refuses(const Packed& packed, int padding) {
+  auto taken = [&](size_t at, int32_t number) {
+    std::vector<int32_t> pattern = packed.pattern;
+    pattern[at] = number;
+    bool is_taken = takes(packed, pattern, padding);
+    if (is_taken) std::printf("%d for %d is taken\n", number, packed.pattern[at]);
+    return is_taken;
+  };
+  for (size_t at : packed.units)
+    for (int32_t wrong : {-1, INT32_MIN, INT32_MAX, 91})
+      if (taken(at, wrong)) return false;
+  for (size_t at : packed.survivors)
+    for (int32_t wrong : {-1, INT32_MIN, INT32_MAX, packed.pattern[at] - 1, packed.pattern[at] + 1, 90 * 90 + 1})
+      if (taken(at, wrong)) return false;
+  for (int n = 0; n < 20; n++) {
+    std::vector<int32_t> pattern = packed.pattern;
+    pattern.resize(draw(0, static_cast<int>(pattern.size()) + 9));
+    if (pattern.size() != packed.pattern.size() && takes(packed, pattern, padding))
+      return std::printf("%zu numbers are taken for %zu\n", pattern.size(), packed.pattern.size()), false;
+  }
+  return true;
 }
 
 bool close(double expected, double found, double scale) {
@@ -142,10 +180,13 @@ bool agrees(const Kernels& kernels) {
     layers.push_back(layer);
   }
   Packed packed = pack_network(layers);
+  int padding = draw(0, 1) * draw(1, 90);
+  packed.pattern.resize(packed.pattern.size() + 3 * padding);
+  if (!refuses(packed, padding)) return false;
   Mlp mlp;
   if (const char* why = read_network(packed.numbers.data(), packed.numbers.size(), activation, packed.pattern.data(),
                                      static_cast<int64_t>(packed.pattern.size()),
-                                     static_cast<int64_t>(packed.parameters.size()), &mlp)) {
+                                     static_cast<int64_t>(packed.parameters.size()) + padding, &mlp)) {
     std::printf("refused: %s\n", why);
     return false;
   }

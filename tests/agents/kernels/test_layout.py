@@ -60,8 +60,8 @@ def test_survivors_from_constant_units_come_last() -> None:
     kernels = [np.array([[0, 1, 2]], np.float32), np.array([[3, 4], [5, 0], [0, 0]], np.float32)]
     layers = [{"kernel": kernel, "bias": np.zeros(kernel.shape[1], np.float32)} for kernel in kernels]
     assert to_vector(layout, layers, masks).tolist() == [1, 2, 0, 0, 0, 5, 3, 4, 0, 0]
-    first = [[2, 1], [1, 0, 0], [0, 0, 1, 2], [0, 1, 2], [0, 0], [0, 1], [1, 0], [0, 0]]
-    second = [[2, 1], [0, 1], [0, 2, 3], [1, 2], [1, 0, 0], [0, 2, 3, 3], [0, 1, 0], [1, 2, 0]]
+    first = [[2, 1], [1, 0, 0], [2], [0, 0, 1, 2], [0, 1, 2], [0, 0], [0, 1], [1, 0], [0, 0]]
+    second = [[2, 1], [0, 1], [3], [0, 2, 3], [1, 2], [1, 0, 0], [0, 2, 3, 3], [0, 1, 0], [1, 2, 0]]
     assert pattern_of(layout, masks).tolist() == [number for part in first + second for number in part]
 
 
@@ -72,7 +72,7 @@ def test_a_layer_with_too_many_survivors_is_better_dense() -> None:
     assert pays(few)
     assert not pays(many)
     assert pays(np.ones((10, 1), np.bool_))
-    assert layout_of([10] * 3, [few, None]) == Layout((10,) * 3, (SPARSE, FULL), (int(few.sum()), 100))
+    assert layout_of([10] * 3, [few, None]) == Layout((10,) * 3, (SPARSE, FULL), int(few.sum()) + 100 + 20)
 
 
 @given(networks())
@@ -124,7 +124,7 @@ def test_a_pattern_lists_survivors_both_ways_round(network: tuple) -> None:  # t
         return taken
 
     varying = [np.ones(w, np.bool_) if v is None else v for v, w in zip(varying_units(masks), widths, strict=True)]
-    for index, (count, mask, live) in enumerate(zip(layout.counts, masks, live_units(layout, masks), strict=True)):
+    for index, (mask, live) in enumerate(zip(masks, live_units(layout, masks), strict=True)):
         inputs, outputs = widths[index : index + 2]
         inputs_vary, outputs_vary = varying[index : index + 2]
         number, number_varying = take(2)
@@ -133,6 +133,8 @@ def test_a_pattern_lists_survivors_both_ways_round(network: tuple) -> None:  # t
         assert listed[number_varying:] == np.flatnonzero(live & ~outputs_vary).tolist()
         if mask is None:
             continue
+        (count,) = take(1)
+        assert count == mask.sum()
         starts, constants, rows = take(outputs + 1), take(outputs), take(count)
         for unit in range(outputs):
             from_varying, from_constant = np.split(rows[: starts[unit + 1]], [starts[unit], constants[unit]])[1:]
@@ -148,13 +150,32 @@ def test_a_pattern_lists_survivors_both_ways_round(network: tuple) -> None:  # t
     assert numbers == []
 
 
-def test_networks_that_differ_in_their_numbers_alone_share_a_layout() -> None:
+def test_masks_with_the_same_total_share_a_layout() -> None:
     generator = np.random.default_rng(0)
-    one, other = (random_network(generator, [6, 5, 2], [0.4, 0.3])[1] for _ in range(2))
+    one, other = (random_network(generator, [6, 5, 2], densities)[1] for densities in ([0.4, 0.3], [0.3, 0.6]))
+    assert [mask.sum() for mask in (*one, *other)] == [12, 3, 9, 6]
     assert layout_of([6, 5, 2], one) == layout_of([6, 5, 2], other)
-    assert not np.array_equal(one[0], other[0])
     layout = layout_of([6, 5, 2], one)
     assert pattern_of(layout, one).shape == pattern_of(layout, other).shape
+
+
+@pytest.mark.parametrize(
+    ("survivors", "size"), [(0, 64), (44, 64), (45, 128), (1000, 1024), (2028, 2048), (2029, 2176), (5000, 5120)]
+)
+def test_padding_is_short_and_holds_zeros(survivors: int, size: int) -> None:
+    mask = np.arange(20_000).reshape(1000, 20) < survivors
+    layer = {"kernel": np.where(mask, 1.0, 0.0), "bias": np.ones(20)}
+    layout = layout_of([1000, 20], [mask], padded=True)
+    assert layout.size == size
+    assert to_vector(layout, [layer], [mask]).tolist() == [1.0] * (survivors + 20) + [0.0] * (size - survivors - 20)
+    (back,) = from_vector(layout, to_vector(layout, [layer], [mask]), [mask])
+    assert np.array_equal(back["kernel"], layer["kernel"])
+    exact, padded = pattern_of(layout_of([1000, 20], [mask]), [mask]), pattern_of(layout, [mask])
+    assert padded.tolist() == [*exact.tolist(), *[0] * 3 * (size - survivors - 20)]
+
+
+def test_networks_without_sparse_layers_are_not_padded() -> None:
+    assert layout_of([6, 5], [None], padded=True) == layout_of([6, 5], [None])
 
 
 def test_a_vector_of_other_masks_is_refused() -> None:

@@ -29,22 +29,25 @@ def _registered() -> Iterator[None]:
     yield
 
 
+Case = tuple[list[int], list[float | None], int, int, int, Activation]
+"""Widths, densities, batch size, columns of the first inputs, a seed, an activation function."""
+
+
 @st.composite
-def cases(draw: st.DrawFn) -> tuple[list[int], list[float | None], int, int, int, Activation]:
-    """Widths, densities, batch size, columns of the first inputs, a seed, an activation function."""
+def cases(draw: st.DrawFn) -> Case:
     widths = draw(st.lists(st.integers(1, 40), min_size=2, max_size=4))
     densities = [draw(st.sampled_from([None, 0.0, 0.03, 0.2, 0.45, 0.55, 1.0])) for _ in widths[1:]]
     sizes = draw(st.integers(1, 140)), draw(st.integers(0, widths[0]))
     return widths, densities, *sizes, draw(st.integers(0, 2**31)), draw(st.sampled_from(ACTIVATIONS))
 
 
-def check(case: tuple[list[int], list[float | None], int, int, int, Activation]) -> None:
+def check(case: Case, *, padded: bool = False) -> None:
     widths, densities, batch, first, seed, activation = case
     generator = np.random.default_rng(seed)
     layers, masks = random_network(generator, widths, densities)
     inputs = generator.normal(size=(batch, widths[0])).astype(np.float32)
     given_gradient = generator.normal(size=(batch, widths[-1])).astype(np.float32)
-    layout = layout_of(widths, masks)
+    layout = layout_of(widths, masks, padded=padded)
     vector, pattern = to_vector(layout, layers, masks), pattern_of(layout, masks)
     entering = forward(layers, inputs, activation)
     expected, of_inputs = gradients(layers, masks, entering, given_gradient, activation)
@@ -58,15 +61,16 @@ def check(case: tuple[list[int], list[float | None], int, int, int, Activation])
     np.testing.assert_allclose(outputs, entering[-1], rtol=1e-5, atol=1e-5)
     of_vector, of_one, of_two = back(given_gradient)
     np.testing.assert_allclose(np.concatenate([of_one, of_two], 1), of_inputs, rtol=1e-5, atol=2e-5)
+    assert not np.any(of_vector[layout_of(widths, masks).size :])
     for found, wanted in zip(from_vector(layout, np.asarray(of_vector), masks), expected, strict=True):
         np.testing.assert_allclose(found["kernel"], wanted["kernel"], rtol=2e-5, atol=2e-4)
         np.testing.assert_allclose(found["bias"], wanted["bias"], rtol=2e-5, atol=2e-4)
 
 
-@given(cases())
+@given(cases(), st.booleans())
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_values_and_gradients_of_random_networks(case: Any) -> None:
-    check(case)
+def test_values_and_gradients_of_random_networks(case: Case, padded: bool) -> None:
+    check(case, padded=padded)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -169,10 +173,19 @@ def test_a_network_of_another_size_is_refused_in_words() -> None:
     layout = layout_of([6, 8, 2], masks)
     vector, pattern = to_vector(layout, layers, masks), pattern_of(layout, masks)
     inputs, none = np.ones((5, 6), np.float32), np.ones((5, 0), np.float32)
+
+    def changed(at: int, number: int) -> np.ndarray:
+        return np.concatenate([pattern[:at], np.array([number], np.int32), pattern[at + 1 :]])
+
     for arguments, why in (
         ((vector[:-1], pattern, inputs, none), "parameters of another network"),
+        ((np.append(vector, np.float32(0)), pattern, inputs, none), "a pattern of another network"),
         ((vector, pattern[:-1], inputs, none), "a pattern that is too short"),
         ((vector, np.append(pattern, np.int32(0)), inputs, none), "a pattern of another network"),
+        ((vector, changed(0, 9), inputs, none), "a pattern with a wrong number of units"),
+        ((vector, changed(10, -1), inputs, none), "a pattern with a wrong number of survivors"),
+        ((vector, changed(10, 13), inputs, none), "a pattern with lists of wrong lengths"),
+        ((vector, changed(10, 48), inputs, none), "a pattern that is too short"),
         ((vector, pattern, inputs[:, :-1], none), "inputs or outputs of wrong sizes"),
     ):
         with pytest.raises(jax.errors.JaxRuntimeError, match=f"rlottery's kernels got {why}"):

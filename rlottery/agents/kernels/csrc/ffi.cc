@@ -1,4 +1,5 @@
 // Entry points for JAX (handlers of XLA's foreign function interface) and for Python (plain functions for ctypes).
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -108,6 +109,7 @@ ffi::Error run_backward(ffi::Span<const int64_t> network, Vector parameters, Ind
     return invalid("gradients of wrong sizes");
   float* memory = scratch(kernels.scratch_floats(mlp, batch));
   if (!memory) return ffi::Error(ffi::ErrorCode::kResourceExhausted, "no memory for rlottery's kernels");
+  if (wants[0]) std::fill(gradient->typed_data() + mlp.size, gradient->typed_data() + parameters.dimensions()[0], 0.0f);
   float* const inputs[2] = {wants[1] ? first->typed_data() : nullptr, wants[2] ? second->typed_data() : nullptr};
   kernels.backward(mlp, parameters.typed_data(), kept.typed_data(), batch, output_gradient.typed_data(),
                    wants[0] ? gradient->typed_data() : nullptr, inputs, columns, memory);
@@ -145,7 +147,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(rl_backward, rlottery::run_backward,
 
 #pragma GCC visibility pop
 
-RLOTTERY_EXPORT int rl_version() { return 3; }
+RLOTTERY_EXPORT int rl_version() { return 4; }
 
 RLOTTERY_EXPORT const char* rl_isa() { return rlottery::chosen().name; }
 

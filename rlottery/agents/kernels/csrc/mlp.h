@@ -39,6 +39,7 @@ struct Mlp {
   int32_t depth;
   Activation activation;
   Layer layer[kMaxLayers];
+  int64_t size;      // number of values and biases: padding of the parameters follows them
   int32_t features;  // inputs and hidden units: rows of the activations that backward needs
 };
 
