@@ -24,7 +24,7 @@ from rlottery.processes.children import ChildError, call_in_child, child_environ
 from rlottery.safety.personal import without_names
 from rlottery.storage.made_with import PACKAGES
 from rlottery.study.execution.cores import usable_cores
-from rlottery.study.resources.devices import has_jax_plugin
+from rlottery.study.planning.devices import has_jax_plugin
 from rlottery.study.resources.disk_space import size
 from rlottery.study.resources.memory import ADDRESS_SPACE, available_memory
 from rlottery.study.resources.process_limits import address_space

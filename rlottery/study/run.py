@@ -37,13 +37,13 @@ from rlottery.study.execution.executor import ENDED_BADLY, Executor, worker_coun
 from rlottery.study.execution.local import LocalBackend
 from rlottery.study.execution.time_left import TimeLeft
 from rlottery.study.execution.tracking import check_trackers, following
+from rlottery.study.planning.devices import check_device
 from rlottery.study.planning.finished_runs import damage_of_job, missing_data
 from rlottery.study.planning.jobs import TRAINING, UNTRAINED
 from rlottery.study.planning.other_versions import report_other_versions
 from rlottery.study.planning.plan import JobState, Tracked, plan_study, seed_of
 from rlottery.study.planning.trials import record_trials
 from rlottery.study.reporting import plain_printer, publish
-from rlottery.study.resources.devices import check_device
 from rlottery.study.resources.disk_space import check_room
 from rlottery.study.resources.estimate import expected_seconds
 from rlottery.study.resources.memory import check_memory, memory_warnings

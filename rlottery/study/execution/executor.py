@@ -123,9 +123,11 @@ class Executor:
                 if self._workers or self.backend.is_remote:
                     time.sleep(max(POLL_SECONDS, self.backend.poll_seconds))
         finally:
-            if not self.backend.is_remote:
-                self._kill()
-            self.backend.close()
+            try:
+                if not self.backend.is_remote:
+                    self._kill()
+            finally:
+                self.backend.close()
         self.changed()
 
     def _adopt(self) -> None:

@@ -22,6 +22,7 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -31,14 +32,14 @@ from rlottery.processes.descendants import MARK, new_mark
 
 IMPORTED = ("jax", "rlottery.envs", "rlottery.study.stages.run_stage", "rlottery.training.learner")
 """What a worker imports whatever it does, with all that these import."""
-READY_SECONDS = 60.0
-"""How long the template may take to import everything, and then to fork."""
+READY_SECONDS, FORK_SECONDS = 60.0, 5.0
+"""How long the template may take to import everything, and later to fork."""
 ADOPTED_SECONDS = 5.0
 """How long a worker waits to become a child of the command."""
 _MOST_FILES = 250
 """The most file descriptors in one message; Linux allows 253."""
 NAME, WORKER_NAME = "rl-template", "rl-worker"
-"""What `ps` and `top` call the template and its workers."""
+"""What `ps -o comm` and `top` call the template and its workers."""
 _SET_NAME, _SET_SUBREAPER, _GET_SUBREAPER = 15, 36, 37
 """Options of prctl(2)."""
 
@@ -133,12 +134,13 @@ class Template:
                 raise TemplateError(str(error)) from error
             if not isinstance(answer, list):
                 raise TemplateError("the template has ended")
+            self._socket.settimeout(FORK_SECONDS)
             pid, number = answer
             if number:
                 raise OSError(number, os.strerror(number))
             with contextlib.suppress(ChildProcessError):
                 os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-                return Forked(pid, os.fdopen(writes, "wb", buffering=0))
+                return Forked(pid, os.fdopen(writes, "wb"))
             raise TemplateError("this system gives orphans to another process")
         except BaseException:
             os.close(writes)
@@ -178,6 +180,7 @@ def _prctl(option: int, value: Any) -> int:
 def main(arguments: Sequence[str]) -> NoReturn:
     """The template: import, then fork whenever it is asked to, until the command closes its end or has died."""
     _prctl(_SET_NAME, NAME.encode())
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would hide how what is forked ends
     asked, command = socket.socket(fileno=int(arguments[0])), int(arguments[1])
     for module in IMPORTED:
         importlib.import_module(module)
@@ -210,30 +213,36 @@ def _fork_orphan(begin: Callable[[], NoReturn]) -> tuple[int, int]:
     try:
         parent = os.fork()
         if parent == 0:
-            answer = _fork(begin, reads, writes)
-            os.write(writes, json.dumps(answer).encode())
-            os._exit(0)
+            try:
+                os.close(reads)
+                os.write(writes, json.dumps(_fork(begin, writes)).encode())
+            finally:
+                os._exit(0)
         os.waitpid(parent, 0)
-        pid, number = json.loads(os.read(reads, 1000))
+        os.close(writes)
+        writes = -1
+        pid, number = json.loads(os.read(reads, 1000) or f"[0, {errno.EAGAIN}]")
         return pid, number
     except OSError as error:
         return 0, error.errno or errno.EAGAIN
     finally:
         os.close(reads)
-        os.close(writes)
+        if writes >= 0:
+            os.close(writes)
 
 
-def _fork(begin: Callable[[], NoReturn], *closed: int) -> tuple[int, int]:
-    """Fork a process that closes these files and does `begin`. Returns its process id and 0, or 0 and `errno`."""
+def _fork(begin: Callable[[], NoReturn], answer: int) -> tuple[int, int]:
+    """Fork a process that does `begin`, without the file `answer`. Returns its process id and 0, or 0 and `errno`."""
     try:
         pid = os.fork()
     except OSError as error:
         return 0, error.errno or errno.EAGAIN
     if pid == 0:
         try:
-            for file in closed:
-                os.close(file)
+            os.close(answer)
             begin()
+        except BaseException:
+            os.write(2, traceback.format_exc().encode())
         finally:
             os._exit(1)
     return pid, 0
@@ -242,6 +251,7 @@ def _fork(begin: Callable[[], NoReturn], *closed: int) -> tuple[int, int]:
 def _begin_worker(command: int, files: Sequence[int], numbers: Sequence[int]) -> NoReturn:
     """The worker: once it is the command's child, it gives its files these numbers, and works."""
     os.setsid()
+    os.dup2(files[1], 2)  # first, for what goes wrong
     deadline = time.monotonic() + ADOPTED_SECONDS
     while os.getppid() != command:
         if time.monotonic() > deadline:
@@ -251,7 +261,6 @@ def _begin_worker(command: int, files: Sequence[int], numbers: Sequence[int]) ->
     moved = [fcntl.fcntl(file, fcntl.F_DUPFD, above) for file in files]
     for file, number in zip(moved, numbers, strict=True):
         os.dup2(file, number)
-    os.dup2(1, 2)
     for file in {*files, *moved} - {0, 1, 2, *numbers}:
         os.close(file)
     from rlottery.study.execution import worker

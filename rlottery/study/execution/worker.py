@@ -38,9 +38,9 @@ from rlottery.study.execution.cores import pin
 from rlottery.study.execution.endings import FAILED, STOPPED, Ending, ending_of
 from rlottery.study.execution.reports import Reports
 from rlottery.study.planning.arms import arms_of
+from rlottery.study.planning.devices import NO_GPU
 from rlottery.study.planning.jobs import Job, Key
 from rlottery.study.planning.network_sizes import note_task, task_code, task_spec
-from rlottery.study.resources.devices import NO_GPU
 
 if TYPE_CHECKING:
     from rlottery.envs import OpenEnvironments

@@ -29,10 +29,10 @@ from rlottery.study.execution.bundles import most_together
 from rlottery.study.execution.cores import usable_cores
 from rlottery.study.execution.executor import worker_count
 from rlottery.study.line_tables import RunTable
+from rlottery.study.planning.devices import check_device
 from rlottery.study.planning.jobs import TRAINING, UNTRAINED, Job, prerequisites
 from rlottery.study.planning.plan import JobState, Tracked
 from rlottery.study.planning.trials import try_tasks
-from rlottery.study.resources.devices import check_device
 from rlottery.study.resources.disk_space import disk_use, group_weights, kept_bytes, size
 from rlottery.study.resources.memory import available_memory, memory_warnings, study_memory
 from rlottery.study.resources.process_limits import address_space, check_process_limits

@@ -1,10 +1,10 @@
 """Workers that are forked from a process which has imported everything."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -138,8 +138,30 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_where_orphans_go_to_another_process_it_says_so(
     made: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(template, "_SET_SUBREAPER", template._GET_SUBREAPER)  # which changes nothing
-    began = time.monotonic()
-    with pytest.raises(TemplateError), (tmp_path / "log").open("wb") as log:
+    monkeypatch.setattr(template, "_adopting_orphans", contextlib.nullcontext)
+    with pytest.raises(TemplateError, match="gives orphans to another"), (tmp_path / "log").open("wb") as log:
         made.fork(new_mark(), log.fileno(), [])
-    assert time.monotonic() - began < template.READY_SECONDS
+
+
+def test_a_command_that_ignores_how_its_children_end(tmp_path: Path) -> None:
+    """As one that a daemon has started may."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    of = Template(child_environment())
+    try:
+        with (tmp_path / "log").open("wb") as log:
+            worker = of.fork(new_mark(), log.fileno(), [])
+        worker.stdin.close()
+        worker.wait()
+        wait_until_dead(worker.pid)
+    finally:
+        of.close()
+        signal.signal(signal.SIGCHLD, before)
+
+
+def test_what_goes_wrong_before_the_worker_works_is_in_its_log(made: Template, tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as log:
+        worker = made.fork(new_mark(), log.fileno(), [])
+    worker.stdin.write(b"nonsense\n")
+    worker.stdin.close()
+    assert worker.wait() == 1
+    assert "JSONDecodeError" in (tmp_path / "log").read_text()

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from rlottery.errors import StudyError
-from rlottery.study.resources import devices
-from rlottery.study.resources.devices import check_device, has_jax_plugin
+from rlottery.study.planning import devices
+from rlottery.study.planning.devices import check_device, has_jax_plugin
 from tests.study.studies import tiny_config
 
 
