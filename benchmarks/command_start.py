@@ -4,8 +4,8 @@
     uv run python -m benchmarks.command_start --code before  # what the rows are called
 
 `status` is that of the study of `rlottery init`, without runs. The commands are started in turns, after a first round
-that only compiles what Python keeps, and of the rounds the one counts in which a command took least: whatever else the
-machine does only adds to it. Seconds of the processor are those of user and system, of the process and its children,
+that only compiles what Python keeps. Each figure is the least of all rounds: whatever else the machine does only adds
+to it. Seconds of the processor are those of user and system, of the process and its children,
 with the start of Python. Those by the wall clock mean something on idle cores only. `python` is what Python itself
 takes that imports nothing.
 

@@ -90,7 +90,8 @@ def _of_schedules() -> dict[str, Rows]:
 
 def _keys(fields: dict[str, FieldInfo]) -> Rows:
     """A row for each key. The default of `estimator`, which is none of its values, is `mean-abs`."""
-    rows = [(f"`{key}`", f"`{of.default or 'mean-abs'}`", of.description or "") for key, of in fields.items()]
+    defaults = {key: "mean-abs" if key.endswith("estimator") else of.default for key, of in fields.items()}
+    rows = [(f"`{key}`", f"`{defaults[key]}`", of.description or "") for key, of in fields.items()]
     return [("key", "default", "meaning"), *rows]
 
 

@@ -11,7 +11,7 @@ in the same way:
     done
     uv run python -m benchmarks.learning.against_sb3 sac --ours data/sb3-settings --sb3 data/sb3
 
-Ours with other settings, next to Stable-Baselines3's curves that there are: the table `ppo_tanh` begins with those of
+Ours with other settings, next to existing curves of Stable-Baselines3: the table `ppo_tanh` begins with those of
 the table `ppo`.
 
     uv run rlottery run benchmarks/learning/ppo_settings.yaml --stages dense network.activation=tanh data=data/ppo-tanh

@@ -101,7 +101,7 @@ def objections(contrasts: Sequence[Contrast], arms: Collection[str]) -> Iterator
 
 def _split(words: Sequence[str], claim: str) -> tuple[list[tuple[str, ...]], list[str]]:
     """The sides of a claim, each an arm or two, and the signs between them."""
-    if "<" in words and BETTER not in words and DIFFERS not in words:
+    if "<" in words[1:-1] and BETTER not in words and DIFFERS not in words:
         turned = f" {BETTER} ".join(reversed(" ".join(words).split(" < ")))
         raise fault(f"must have the better arm first, {turned}, not {show(claim)}")
     sides: list[list[str]] = [[]]

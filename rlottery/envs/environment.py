@@ -13,6 +13,7 @@ import math
 import re
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -37,6 +38,8 @@ _ARGUMENTS = re.compile(
     r"(?:got an unexpected keyword argument '(?P<unknown>\w+)'|missing \d+ required [a-z -]+: (?P<missing>.+))"
 )
 """What Python says of a call with arguments that a function doesn't take, or without some that it needs."""
+_MAKERS = ("gymnasium.", "rlottery.")
+"""Packages that call the constructors of environments. A wrong call elsewhere is a fault of the environment."""
 
 
 class UnknownArgumentError(TaskError):
@@ -217,9 +220,9 @@ def make(task: str, kwargs: Mapping[str, Any] | None = None) -> Environment:
 
 def _wrong_arguments(task: str, kwargs: Mapping[str, Any], error: Exception) -> TaskError | None:
     """The error of a constructor that doesn't take the arguments, or needs others; None if it raised another one."""
-    # Gymnasium raises it again, with all arguments in its text.
-    said = _ARGUMENTS.match(str(error.__cause__ or error)) if isinstance(error, TypeError) else None
-    if said is None:
+    raised = error.__cause__ or error  # Gymnasium raises it again, with all arguments in its text
+    said = _ARGUMENTS.match(str(raised)) if isinstance(error, TypeError) else None
+    if said is None or not _called_by(raised).startswith(_MAKERS):
         return None
     if missing := said["missing"]:
         return TaskError(
@@ -227,6 +230,12 @@ def _wrong_arguments(task: str, kwargs: Mapping[str, Any], error: Exception) -> 
             f"{{id: {task}, kwargs: {{NAME: VALUE}}}}."
         )
     return UnknownArgumentError(task, said["call"], said["unknown"]) if said["unknown"] in kwargs else None
+
+
+def _called_by(error: BaseException) -> str:
+    """The module whose call raised an error."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__", ""))
 
 
 def _raw_environment(task: str, kwargs: Mapping[str, Any]) -> RawEnvironment:

@@ -254,6 +254,14 @@ def test_unknown_arguments_are_named(task: str, kwargs: dict[str, float], words:
         envs.make(task, kwargs)
 
 
+def test_a_wrong_call_within_a_constructor_is_its_own_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def helper(size: int) -> None: ...
+
+    monkeypatch.setattr(Strange, "__init__", lambda self, **_: helper())
+    with pytest.raises(TaskError, match=r"can't be made with .*helper\(\) missing 1 required"):
+        envs.make("rlottery-tests/Endless-v0")
+
+
 def test_arguments_that_a_constructor_needs_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def constructor(self: Strange, size: int, *, speed: float, **_: object) -> None:
         raise AssertionError

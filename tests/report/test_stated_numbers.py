@@ -129,6 +129,8 @@ def learned() -> frozenset[Stated]:
     found = set()
     for table in sorted(against_sb3.RESULTS.glob("against_sb3_*.csv")):
         for libraries in against_sb3.read_table(table).values():
+            if set(libraries) != set(LIBRARIES):
+                continue  # those of one library wait for the other's
             steps = against_sb3.common_steps(libraries)
             for counted in (steps[-against_sb3.LAST :], steps):
                 means = [against_sb3.means_over(counted, libraries[name]) for name in LIBRARIES]

@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from rlottery.agents.base import nest_masks
+from rlottery.agents.base import nest_masks, to_arrays
 from rlottery.agents.compact import Packing
 from rlottery.agents.kernels.layout import layout_of
 from rlottery.agents.kernels.library import find
@@ -127,6 +127,18 @@ def test_padding_stays_zero() -> None:
     for entries in padding:
         assert len(entries) > 0
         assert not entries.any()
+
+
+@pytest.mark.skipif(not find().usable, reason=f"the kernels are {find()}")
+def test_padding_changes_no_bits() -> None:
+    exact = CpuLearner(replace(SAC, elementwise=False), SETTINGS, ticket(0.9), SPEC, NOISE, kernels=True)
+    padded = learner(ticket(0.9), kernels=True)
+    for rows in transitions(5):
+        assert exact.update(rows) == padded.update(rows)
+    found, expected = to_arrays(padded.state), to_arrays(exact.state)
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        assert np.array_equal(found[name], array), name
 
 
 def test_noise_of_a_step_is_what_it_would_be_alone() -> None:

@@ -172,7 +172,7 @@ def _has_initial(files: RunFiles, agent: ForeignAgent) -> bool:
     except StudyError:
         return False
     given = {f"params.{name}": array for name, array in stored.items()}
-    return all(np.array_equal(array, given[name]) for name, array in agent.arrays.items() if name in given)
+    return all(name in agent.arrays and np.array_equal(array, agent.arrays[name]) for name, array in given.items())
 
 
 def _has_arrays(files: RunFiles, agent: ForeignAgent) -> bool:
