@@ -1,6 +1,6 @@
 """The most main memory that a study needs, estimated before it starts and compared with what is available.
 
-    command + workers x (worker + run) + code + dense replay buffers
+    command + template + workers x (worker + run) + code + dense replay buffers
 
 A worker is an interpreter with JAX and compiled programs. A run is its agent, activations, replay buffer and
 environments. Code is in memory only once, however many workers map it. The same holds for a dense agent's replay
@@ -34,6 +34,8 @@ LIBRARIES = 150 * MB
 """Code of JAX, NumPy and the other libraries that workers map from files."""
 COMMAND = 180 * MB
 """The command that starts the workers and finally draws the report with its videos."""
+TEMPLATE = 80 * MB
+"""What workers are forked from on Linux. They share most of it with it, and are counted as if they shared nothing."""
 FIGURES, MOST_IN_FIGURES = 0.5 * MB, 200
 """What figures take for each run, and for how many runs at most: figures of many seeds draw the first ones."""
 REPORTED, EVALUATION, EPISODE = 20_000, 740, 8
@@ -146,7 +148,7 @@ def study_memory(jobs: Sequence[Job], specs: Sequence[Spec], workers: int, toget
     processes = min(workers, len(jobs)) * max((WORKER_BYTES[job.stage] for job in jobs), default=0)
     films = max((_environment_bytes(job, 1) for job in jobs), default=0)
     return StudyMemory(
-        command=COMMAND + _reported(jobs, specs) + films,
+        command=COMMAND + TEMPLATE + _reported(jobs, specs) + films,
         workers=processes + sum(run.own for _, run in largest),
         shared=LIBRARIES + sum(buffers.values()),
     )

@@ -26,6 +26,7 @@ from rlottery.study.resources.memory import (
     METAWORLD_MODEL,
     MOST_IN_FIGURES,
     REPORTED,
+    TEMPLATE,
     WORKER_BYTES,
     Available,
     available_memory,
@@ -93,7 +94,10 @@ def test_what_is_trained_again_for_rewind_points_stops_at_the_last(tmp_path: Pat
 def test_meta_world_tasks_add_what_they_import_and_each_environment(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, *SMALL, "tasks=[reach-v3]")
     assert run_memory(job(config, "dense"), SPEC).own == TRAINED + METAWORLD + 2 * METAWORLD_MODEL
-    assert study_memory([job(config, "dense")], [SPEC], 1).command == COMMAND + OF_RUN + METAWORLD + METAWORLD_MODEL
+    assert (
+        study_memory([job(config, "dense")], [SPEC], 1).command
+        == COMMAND + TEMPLATE + OF_RUN + METAWORLD + METAWORLD_MODEL
+    )
 
 
 def test_several_environments_are_counted_in_training_and_in_evaluations(tmp_path: Path) -> None:
@@ -106,7 +110,7 @@ class TestStudy:
     def test_workers_add_up_and_code_is_there_once(self, small: Config) -> None:
         todo = [job(small, "dense", seed=seed) for seed in range(3)]
         assert study_memory(todo, [SPEC], 2) == (
-            COMMAND + 3 * OF_RUN,
+            COMMAND + TEMPLATE + 3 * OF_RUN,
             2 * (WORKER_BYTES["dense"] + TRAINED),
             LIBRARIES,
         )
@@ -146,12 +150,12 @@ class TestWarnings:
         return memory_warnings(config, [job(config, "dense", seed=seed) for seed in range(4)], 4, 1)
 
     def test_a_machine_with_room(self, small: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-        needed = COMMAND + 4 * OF_RUN + LIBRARIES + 4 * (WORKER_BYTES["dense"] + TRAINED)
+        needed = COMMAND + TEMPLATE + 4 * OF_RUN + LIBRARIES + 4 * (WORKER_BYTES["dense"] + TRAINED)
         assert self.told(small, needed, monkeypatch) == []
         assert self.told(small, None, monkeypatch) == []
 
     def test_a_machine_without(self, small: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-        for_two = COMMAND + 4 * OF_RUN + LIBRARIES + 2 * (WORKER_BYTES["dense"] + TRAINED)
+        for_two = COMMAND + TEMPLATE + 4 * OF_RUN + LIBRARIES + 2 * (WORKER_BYTES["dense"] + TRAINED)
         (said,) = self.told(small, for_two, monkeypatch)
         assert "memory with 4 workers" in said and "MB (what /group/memory.max leaves) is available" in said
         assert said.endswith("Set workers=2.")
@@ -208,7 +212,7 @@ class TestMoreThanTheMachineHas:
 def test_a_dry_run_tells(small: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     rates = Rates(gemm=1e9, env_steps=1000.0, episode_steps=200.0, spec=SPEC)
     monkeypatch.setattr(estimate, "measure", lambda config: [rates])
-    needed = COMMAND + OF_RUN + LIBRARIES + WORKER_BYTES["dense"] + TRAINED
+    needed = COMMAND + TEMPLATE + OF_RUN + LIBRARIES + WORKER_BYTES["dense"] + TRAINED
     said = shown(estimate_table(small, [Tracked(job(small, "dense"))]))
     assert f"Memory at most {needed / 1e6:.1f} MB with 1 worker." in said
     assert f"This machine: {'; '.join(estimate.machine_limits())}." in " ".join(said.split())
