@@ -6,6 +6,8 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 
+import numpy as np
+
 from rlottery.config import ON_POLICY, Config, Task
 from rlottery.envs import ActionBounds, OpenEnvironments
 from rlottery.errors import ForeignFileError, StudyError
@@ -229,12 +231,22 @@ def _read(request: Request) -> _Sources:
                 f"{initial.path} is no agent that {file.path} can have been at first: its algorithm or its networks "
                 "differ."
             )
+        before, after = (_weights(one.agent) for one in (initial, file))
+        if all(np.array_equal(array, after[name]) for name, array in before.items()):
+            raise ForeignFileError(
+                f"{initial.path} has the same weights as {file.path}, the trained agent. --initial is for the agent "
+                "before training; without it, leave it out."
+            )
     made = None
     if request.initial_from_seed and library is not None:
         made = reconstructed(file, library)
         if initial is not None:
             check_same(initial.path, initial.agent, made)
     return _Sources(file, initial, made, _replay(request, file, library))
+
+
+def _weights(agent: ForeignAgent) -> dict[str, np.ndarray]:
+    return {name: array for name, array in agent.arrays.items() if name.startswith("params.")}
 
 
 def _replay(request: Request, file: AgentFile, library: Library | None) -> ForeignReplay | None:

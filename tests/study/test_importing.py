@@ -251,6 +251,11 @@ def test_the_same_agent_with_other_statistics_is_refused(monkeypatch: pytest.Mon
     assert "other statistics (--normalisation)" in refusal("import", AGENT, *TASK, "--normalisation", "2")
 
 
+def test_the_trained_agent_is_not_its_own_initial_one() -> None:
+    assert "has the same weights as" in refusal("import", AGENT, "--initial", AGENT, *TASK)
+    assert not Path("config.yaml").exists()
+
+
 def test_a_file_of_initial_weights_may_have_any_name() -> None:
     made = {"seed": 3, "by": "torch 2", "correlation": 0.9}
     source = {"file": "seed 3.zip", "sha256": "a", "content": "b"}
