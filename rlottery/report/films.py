@@ -1,5 +1,6 @@
 """Which video a report shows of each task: the dense agent next to the most interesting ticket."""
 
+import os
 from collections.abc import Mapping
 
 from rlottery.analysis.verdict import AnswerWord, ArmVerdict, TaskVerdict
@@ -38,7 +39,8 @@ def films_of(store: Store, config: Config, contents: Contents, *, trust: bool = 
                 lines |= dict.fromkeys(in_the_way)
             films[task.id] = ("video/mp4", data)
         except RlotteryError as error:
-            lines[str(error)] = None
+            here = f"{store.root.absolute()}{os.sep}"  # the page goes to other machines, too
+            lines[str(error).replace(here, "")] = None
         except OSError as error:
             lines[f"No video of {task.id} could be made: {error}"] = None
     return films, tuple(f"Videos: {line}" for line in lines)

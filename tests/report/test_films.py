@@ -42,6 +42,12 @@ def test_some_have_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(lines) == {f"Videos: {NOWHERE}", "Videos: film.mp4 was changed.", full_line}
 
 
+def test_the_page_names_no_folder_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = RenderingError(f"{Path('data').absolute()}/runs/agent.safetensors is damaged: it is missing.")
+    shown, lines = films(monkeypatch, InvertedDoublePendulum=missing, drawer=missing, Reacher=missing)
+    assert "Videos: runs/agent.safetensors is damaged: it is missing." in lines
+
+
 def test_one_that_was_made_before_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     film = (b"film", [])
     shown, lines = films(monkeypatch, InvertedDoublePendulum=film, drawer=film, Reacher=film)
