@@ -44,7 +44,7 @@ def test_some_have_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_page_names_no_folder_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     missing = RenderingError(f"{Path('data').absolute()}/runs/agent.safetensors is damaged: it is missing.")
-    shown, lines = films(monkeypatch, InvertedDoublePendulum=missing, drawer=missing, Reacher=missing)
+    _, lines = films(monkeypatch, InvertedDoublePendulum=missing, drawer=missing, Reacher=missing)
     assert "Videos: runs/agent.safetensors is damaged: it is missing." in lines
 
 
