@@ -39,11 +39,11 @@ def films_of(store: Store, config: Config, contents: Contents, *, trust: bool = 
                 lines |= dict.fromkeys(in_the_way)
             films[task.id] = ("video/mp4", data)
         except RlotteryError as error:
-            here = f"{store.root.absolute()}{os.sep}"  # the page goes to other machines, too
-            lines[str(error).replace(here, "")] = None
+            lines[str(error)] = None
         except OSError as error:
             lines[f"No video of {task.id} could be made: {error}"] = None
-    return films, tuple(f"Videos: {line}" for line in lines)
+    here = f"{store.root.absolute()}{os.sep}"  # the page goes to other machines, too
+    return films, tuple(f"Videos: {line.replace(here, '')}" for line in lines)
 
 
 def film_chosen(task: TaskVerdict, contents: Contents) -> tuple[str, int] | None:

@@ -5,8 +5,8 @@ its own (``python -m rlottery.study.execution.template``), and each worker begin
 has run in the template, and JAX has no backend there, so it has a single thread and a copy is like a new process.
 
 A worker is a child of the command, as if the command had started it: the template forks twice, and what it leaves
-behind goes to the command, the nearest process that adopts orphans (PR_SET_CHILD_SUBREAPER). Whatever can't be done,
-such as on another system, is told by `TemplateError`: then the command starts a worker as a new process.
+behind goes to the command, the nearest process that adopts orphans (PR_SET_CHILD_SUBREAPER). Where that can't be done,
+for example on another system, `fork` raises `TemplateError`, and the command starts the worker as a new process.
 """
 
 import contextlib
@@ -24,6 +24,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -194,14 +195,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
         if not message:
             os._exit(0)
         value, numbers = json.loads(message)
-
-        def begin(files: Sequence[int] = files, value: str = value, numbers: Sequence[int] = numbers) -> NoReturn:
-            asked.close()
-            mark.set(value)
-            _prctl(_SET_NAME, WORKER_NAME.encode())
-            _begin_worker(command, files, (0, 1, *numbers))
-
-        answer = _fork_orphan(begin)
+        answer = _fork_orphan(partial(_begin_worker, asked, command, mark, value, files, (0, 1, *numbers)))
         for file in files:
             os.close(file)
         asked.send(json.dumps(answer).encode())
@@ -248,8 +242,18 @@ def _fork(begin: Callable[[], NoReturn], answer: int) -> tuple[int, int]:
     return pid, 0
 
 
-def _begin_worker(command: int, files: Sequence[int], numbers: Sequence[int]) -> NoReturn:
-    """The worker: once it is the command's child, it gives its files these numbers, and works."""
+def _begin_worker(
+    asked: socket.socket, command: int, mark: "_Mark", value: str, files: Sequence[int], numbers: Sequence[int]
+) -> NoReturn:
+    """The worker: once it is the command's child, it gives its files these numbers, and works.
+
+    Args:
+        asked: the template's socket, which the worker closes.
+        value: its `MARK`.
+    """
+    asked.close()
+    mark.set(value)
+    _prctl(_SET_NAME, WORKER_NAME.encode())
     os.setsid()
     os.dup2(files[1], 2)  # first, for what goes wrong
     deadline = time.monotonic() + ADOPTED_SECONDS
