@@ -1,6 +1,9 @@
 """Loading settings: from YAML with overrides, with the file, line and key of every fault."""
 
 import importlib.resources
+import json
+import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -19,6 +22,12 @@ from rlottery.config.yaml_lines import Document, KeyPath, dotted, read_document,
 from rlottery.errors import ConfigError, MaskError
 
 Settings = TypeVar("Settings", bound=BaseModel)
+_SEEDS_SPELT_OUT = 20
+"""Up to so many seeds, a message writes out the list."""
+_LONGEST_EXAMPLE = 200
+"""The longest value that a message repeats."""
+_NEEDS_QUOTES = re.compile(r"""^[&*!|>%@`?'"-]|[][{}]|: |:$| #""")
+"""Text that YAML would read as something else in a list."""
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = (), *, runs_code: bool = False) -> Config:
@@ -143,7 +152,8 @@ def _checked(document: Document, model: type[Settings]) -> Settings:
     except ValidationError as error:
         for details in error.errors(include_url=False):
             place = _place(details, document)
-            document.fault(place, _problem(details, model) + _quotes(details, place, document))
+            hint = _quotes(details, place, document) or _in_brackets(details, place, document)
+            document.fault(place, _problem(details, model) + hint)
     if config is None or document.faults:
         raise ConfigError(document.message())
     return config
@@ -183,6 +193,30 @@ def _quotes(details: ErrorDetails, place: KeyPath, document: Document) -> str:
     if document.origin(place).override == place:
         quoted = f"{dotted(place)}='\"{written}\"'"
     return f"; put it in quotes: {quoted}"
+
+
+def _in_brackets(details: ErrorDetails, place: KeyPath, document: Document) -> str:
+    """How to write the list that one value should be."""
+    value = details["input"]
+    if details["type"] != "tuple_type" or isinstance(value, bool) or not isinstance(value, str | int | float):
+        return ""
+
+    def written(items: str) -> str:
+        if document.origin(place).override is not None:
+            return f"{dotted(place)}={shlex.quote(f'[{items}]')}"
+        return f"{place[-1]}: [{items}]"
+
+    text = document.unquoted.get(place, str(value))
+    if place == ("arms",):
+        return f", such as {written('{criterion: magnitude, sparsity: 0.8}')}"
+    if place == ("seeds",) and not re.fullmatch(r"[0-9]+(\s*,\s*[0-9]+)*", text):
+        return f", such as {written('0, 1, 2, 3, 4')}"
+    if place == ("seeds",) and type(value) is int and 0 < value <= _SEEDS_SPELT_OUT:
+        number = "1 seed" if value == 1 else f"{value} seeds"
+        return f"; write {written(', '.join(map(str, range(value))))} for {number}, or {written(text)} for seed {value}"
+    if isinstance(value, str) and _NEEDS_QUOTES.search(text):
+        text = json.dumps(text, ensure_ascii=False)
+    return f"; write {written(text)}" if text and len(text) <= _LONGEST_EXAMPLE else ""
 
 
 def _unknown_key(path: KeyPath, model: type[BaseModel]) -> str:

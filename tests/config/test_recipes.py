@@ -98,7 +98,7 @@ def test_the_keys_say_which_kind_of_arm_it_is(keys: dict[str, Any], kind: type) 
     [
         ("{}", "must be a list, not a mapping"),
         ("null", "must be a list, not empty (null)"),
-        ("mag", "must be a list, not 'mag'"),
+        ("mag", "must be a list, not 'mag', such as arms: [{criterion: magnitude, sparsity: 0.8}]"),
         ("{mag: {criterion: magnitude}}", "must be a list, not a mapping"),
         ("[]", "must have at least one entry; without this key, a study has the arms of pruning"),
     ],
