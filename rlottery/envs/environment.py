@@ -25,6 +25,7 @@ from rlottery.config.task_ids import task_parts, wrong_ending
 from rlottery.envs import contract
 from rlottery.envs.families import FAMILIES, family_of
 from rlottery.envs.family import RawEnvironment
+from rlottery.envs.gymnasium_tasks import GymnasiumTasks
 from rlottery.envs.mujoco_import import import_without_renderer
 from rlottery.envs.noise_inputs import NoiseInputs
 from rlottery.envs.spaces import ActionBounds, DiscreteActions, actions_of, observation_space_of
@@ -250,6 +251,17 @@ def _raw_environment(task: str, kwargs: Mapping[str, Any]) -> RawEnvironment:
         if not import_without_renderer():
             raise
         return attempt()
+
+
+def with_version(task: str) -> str | None:
+    """The id with its newest version, of a task that was made from an id of Gymnasium's without one; else None."""
+    environment = task_parts(task).environment
+    name = environment.rpartition(":")[2]
+    if name in gymnasium.registry or type(family_of(task)) is not GymnasiumTasks:
+        return None
+    versions = (re.fullmatch(rf"{re.escape(name)}-v(\d+)", known) for known in gymnasium.registry)
+    newest = max((int(found[1]) for found in versions if found is not None), default=None)
+    return None if newest is None else f"{environment}-v{newest}{task.removeprefix(environment)}"
 
 
 def _advice_on_names(task: str) -> str:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rlottery.config import Deviation, Task
-from rlottery.envs.environment import Environment, make
+from rlottery.envs.environment import Environment, make, with_version
 from rlottery.errors import TaskError, error_text
 
 MOST_STEPS = 1_000
@@ -45,10 +45,14 @@ def try_task(task: str, kwargs: dict[str, Any], rendering: bool = False) -> dict
         The fields of `rlottery.storage.trial_record.Trial`, of JSON types.
 
     Raises:
-        TaskError: the task can't be made or used at all; or what its own code raises.
+        TaskError: the task can't be made or used at all, or its id lacks a version; or what its own code raises.
     """
     notes: list[str] = []
     one = make(task, kwargs)
+    if (versioned := with_version(task)) is not None:
+        raise TaskError(
+            f"Task {task!r} has no version, so it would be another task once there is a newer one. Write {versioned}."
+        )
     other = _second(task, kwargs)
     began = time.perf_counter()
     first, ended = _play(one, _SEEDS[0], MOST_STEPS)

@@ -260,3 +260,26 @@ def test_a_slow_task_is_tried_for_some_steps(trial: Of, monkeypatch: pytest.Monk
 def test_the_users_own_files_are_named(trial: Of) -> None:
     sources = trial(Walk)["sources"]
     assert __name__ in sources and not {"gymnasium", "rlottery", "random", "__main__"} & sources.keys()
+
+
+@pytest.mark.filterwarnings("ignore:.*Using the latest versioned environment")
+@pytest.mark.parametrize(
+    ("task", "versioned"),
+    [
+        ("Pendulum", "Pendulum-v1"),
+        ("CartPole+noise5", "CartPole-v1+noise5"),  # not -v0, which is older
+        ("gymnasium.envs:MountainCarContinuous", "gymnasium.envs:MountainCarContinuous-v0"),
+    ],
+)
+def test_an_id_without_its_version_is_refused_with_the_newest(task: str, versioned: str) -> None:
+    with pytest.raises(TaskError, match=f"Task '{re.escape(task)}' has no version.*Write {re.escape(versioned)}.$"):
+        try_task(task, {})
+    assert try_task(versioned, {})["deviations"] == {}
+
+
+def test_an_id_that_never_has_a_version_needs_none() -> None:
+    gymnasium.register("rlottery-tests/Walk", Walk)
+    try:
+        assert try_task("rlottery-tests/Walk", {})["steps"] == 12
+    finally:
+        del gymnasium.registry["rlottery-tests/Walk"]
