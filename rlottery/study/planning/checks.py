@@ -64,7 +64,7 @@ def _check(config: Config, arm: Arm, shapes: Mapping[str, LayerShapes], spec: Sp
                 check_shapes(_arrays(layers), _arrays(own[group]))
     for group, sparsity in (arm.sparsity or {}).items():
         assert isinstance(recipe, PrunedRecipe)
-        for layers in _budgets(arm, own[group]):
+        for layers in budgets(arm, own[group]):
             with naming(group):
                 if recipe.structure == "units":
                     prune_units(_arrays(layers), sparsity, recipe.floor)
@@ -94,13 +94,13 @@ def _check_that_masks_change(recipe: SparseTrainingRecipe, drop: float, shapes: 
 def _survivors(arm: Arm, group: str, shapes: Mapping[str, tuple[int, int]]) -> int:
     """Weights of a group that the arm's mask keeps; an upper limit if whole units are pruned."""
     if arm.sparsity is not None:
-        return sum(survivor_count(weight_count(layers), arm.sparsity[group]) for layers in _budgets(arm, shapes))
+        return sum(survivor_count(weight_count(layers), arm.sparsity[group]) for layers in budgets(arm, shapes))
     recipe = arm.recipe
     assert isinstance(recipe, PrunedRecipe) and recipe.allocation.layers is not None
     return sum(allocate_given(shapes, getattr(recipe.allocation.layers, group), recipe.floor).values())
 
 
-def _budgets(arm: Arm, shapes: Mapping[str, tuple[int, int]]) -> list[Mapping[str, tuple[int, int]]]:
+def budgets(arm: Arm, shapes: Mapping[str, tuple[int, int]]) -> list[Mapping[str, tuple[int, int]]]:
     """The layers of a group, divided into those that share a budget."""
     return list(by_network(shapes).values()) if arm.ranks_globally and arm.twins == "separate" else [shapes]
 
