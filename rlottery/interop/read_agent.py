@@ -20,12 +20,17 @@ from rlottery.interop.replay import DAMAGED, read_normalisation
 from rlottery.interop.sb3 import read_sb3
 from rlottery.interop.sb3_archive import open_archive
 from rlottery.interop.sbx import is_sbx, read_sbx
+from rlottery.interop.torch_file import UnknownFileError
 from rlottery.interop.weights_file import read_weights
 from rlottery.safety.regular_files import FileSizeError, read_bytes
 from rlottery.safety.zip_files import checked_zip
 
 MOST_BYTES = 2**32
 """The largest file that is read."""
+_GIVE = (
+    'what Stable-Baselines3 or SBX saved, model.save("agent.zip"); a model of CleanRL, agent.cleanrl_model; or weights '
+    "of another library with --mapping (docs/import-libraries.md)."
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,11 @@ def read_agent(path: Path, mapping: Mapping | None = None, library: Library | No
     try:
         data = read_bytes(path, MOST_BYTES)
     except (OSError, FileSizeError) as error:
-        raise ForeignFileError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}.") from None
+        fix = f" Give {_GIVE}" if path.is_dir() else ""
+        raise ForeignFileError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}.{fix}") from None
+    if _is_text(data):
+        what = "a Python script. Run it first; it has to save the agent" if path.suffix == ".py" else "a text file"
+        raise ForeignFileError(f"{path} is no agent, but {what}. Give {_GIVE}")
     try:
         if not _is_archive(data, path):
             agent = read_weights(path, data, mapping)
@@ -62,11 +71,22 @@ def read_agent(path: Path, mapping: Mapping | None = None, library: Library | No
             )
         agent.hidden  # noqa: B018  # raises if networks differ
     except ForeignFileError as error:
-        allow = f" {ALLOW}." if isinstance(error, UnreadableError) else ""
-        raise ForeignFileError(f"{path} can't be imported: {str(error).rstrip('.')}.{allow}") from None
+        fix = f" {ALLOW}." if isinstance(error, UnreadableError) else ""
+        fix = f" Give {_GIVE}" if isinstance(error, UnknownFileError) else fix
+        raise ForeignFileError(f"{path} can't be imported: {str(error).rstrip('.')}.{fix}") from None
     except DAMAGED:
         raise ForeignFileError(f"{path} can't be imported: its settings or its weights are damaged.") from None
     return AgentFile(path, hashlib.sha256(data).hexdigest(), agent)
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether a file holds text: no format of agents does. All of them have bytes of arrays, or of their lengths."""
+    start = data[:4_096]
+    try:
+        text = start.decode("utf-8")
+    except UnicodeDecodeError as error:
+        text = start[: error.start].decode("utf-8") if error.start > len(start) - 4 else "\0"
+    return bool(text.strip()) and not any(character < " " and not character.isspace() for character in text)
 
 
 def _of_archive(

@@ -38,6 +38,10 @@ _PLAIN = {Name("torch", "Size"), Name("torch", "device"), Name("torch.serializat
 _KNOWN = NUMPY_NAMES | _TENSOR | _PLAIN | {_PARAMETER} | {Name("torch", kind) for kind in _STORAGES}
 
 
+class UnknownFileError(ForeignFileError):
+    """A file that doesn't even begin as one of a known format."""
+
+
 class _Storage(NamedTuple):
     """The numbers of a file that tensors are made from."""
 
@@ -60,7 +64,8 @@ def read_torch(data: bytes) -> Any:
                 "it has the format of PyTorch before 1.6. Load it with PyTorch, and save it again: "
                 "torch.save(torch.load(FILE), FILE)"
             ) from None
-        raise ForeignFileError(f"it is not a file of torch.save, or it is damaged: {str(error)[:200]}") from None
+        kind = ForeignFileError if data.startswith(b"PK") else UnknownFileError
+        raise kind(f"it is not a file of torch.save, or it is damaged: {str(error)[:200]}") from None
 
 
 def _read(archive: zipfile.ZipFile) -> Any:

@@ -502,14 +502,45 @@ def test_a_file_that_is_no_agent_for_here_is_refused(what: str, tmp_path: Path) 
 
 
 def test_files_that_are_no_archives_are_refused(tmp_path: Path) -> None:
-    nothing, text, cut = tmp_path / "nothing.zip", tmp_path / "text.zip", tmp_path / "cut.zip"
-    text.write_text("an agent")
+    nothing, noise, cut = tmp_path / "nothing.zip", tmp_path / "noise.zip", tmp_path / "cut.zip"
+    noise.write_bytes(b"\0an agent")
     cut.write_bytes(AGENT.read_bytes()[:-30])
     assert "No such file" in refusal("import", nothing, *TASK)
-    for file in (text, cut):
+    for file in (noise, cut):
         message = refusal("import", file, *TASK)
         assert "not a ZIP file" in message and 'model.save("agent.zip")' in message and "torch" not in message
-    assert "not a regular file" in refusal("import", tmp_path, *TASK)
+    message = refusal("import", tmp_path, *TASK)
+    assert "not a regular file" in message and 'model.save("agent.zip")' in message
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("train.py", "import gymnasium\n\x0c\tprint('é')\n", "is no agent, but a Python script. Run it first"),
+        ("config.yaml", "tasks: [Pendulum-v1]\n", "is no agent, but a text file."),
+        ("agent.zip", "version https://git-lfs.github.com/spec/v1\n", "is no agent, but a text file."),
+        ("agent.safetensors", "é" * 5_000, "is no agent, but a text file."),
+        ("agent.pth", "a" + "é" * 5_000, "is no agent, but a text file."),  # its 4,096th byte is half of a letter
+        ("agent.onnx", "\x08\x07\x12\0", "can't be imported: it is not a file of torch.save"),
+    ],
+)
+def test_a_file_that_is_no_agent_at_all_gets_the_names_of_those_that_are(
+    name: str, content: str, what: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    message = refusal("import", tmp_path / name, *TASK)
+    assert f"{name} {what}" in message
+    for form in ('model.save("agent.zip")', "agent.cleanrl_model", "--mapping"):
+        assert form in message
+
+
+@pytest.mark.parametrize("option", ["--seed", "--collect"])
+@pytest.mark.parametrize("value", ["abc", "1.5", "-1", "", "1e3"])
+def test_a_number_that_is_none_is_refused_by_name(option: str, value: str) -> None:
+    code, _, message = call("import", AGENT, *TASK, f"{option}={value}")
+    assert code == 2 and not Path("data").exists()
+    message = " ".join(message.replace("│", " ").split())
+    assert f"'{option}': must be a whole number of at least 0, not {value!r}" in message
 
 
 def test_a_mapping_is_for_files_of_weights() -> None:
