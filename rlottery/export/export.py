@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from rlottery.errors import StudyError
+from rlottery.export.finished_run import read_finished
 from rlottery.export.folded_policy import FoldedPolicy, read_folded
 from rlottery.export.formats import FORMATS, format_of, writer_of
 from rlottery.export.int8 import in_int8, measured
@@ -96,6 +97,7 @@ def export_policy(
         TaskError: the task is needed for the bounds of the actions, and can't be made.
     """
     chosen = format_of(format, to, int8=int8)
+    read_finished(folder)  # what is wrong with the command comes before what is missing here
     writer = writer_of(chosen)
     if to is not None:
         check_new(to)

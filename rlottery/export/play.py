@@ -83,14 +83,15 @@ def play(
     if suffix not in (".mp4", ".gif"):
         raise StudyError(f"{to} has no known video format. Give a name that ends in .mp4 or .gif: --to FILE")
     video_format: VideoFormat = "gif" if suffix == ".gif" else "mp4"
-    check_encoder(video_format)
     if not 1 <= len(folders) <= MOST_AGENTS:
         raise StudyError(f"Give the folders of 1 to {MOST_AGENTS} runs, not {len(folders)}.")
     if any(side not in SIDES or side % 2 for side in size):
         allowed = f"must be even and within {SIDES[0]} to {SIDES[-1]}, not {size[0]}x{size[1]}"
         raise StudyError(f"The width and height of a picture {allowed}.")
-    for folder in folders:
-        allow_code_of_run(folder, read_finished(folder).task, trust=trust, what="A video")
+    tasks = [read_finished(folder).task for folder in folders]
+    check_encoder(video_format)
+    for folder, task in zip(folders, tasks, strict=True):
+        allow_code_of_run(folder, task, trust=trust, what="A video")
     runs = [FilmedRun.read(folder) for folder in folders]
     for run in runs[1:]:
         if run.task != runs[0].task:

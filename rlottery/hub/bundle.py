@@ -53,6 +53,16 @@ class Bundle:
         return {name: len(one) if isinstance(one, bytes) else one.stat().st_size for name, one in self.files.items()}
 
 
+def check_source(path: Path) -> None:
+    """Raise StudyError if there is neither a finished run nor a study in a folder."""
+    if not path.is_dir():
+        raise StudyError(f"There is no folder {path}. Give a run, data/runs/TASK/seed_N/ARM, or a study's data folder.")
+    if Store(path).runs.is_dir():
+        read_study_record(path)
+    else:
+        read_finished(path)
+
+
 def bundle_of(path: Path, *, trust: bool = False) -> Bundle:
     """The files of a finished run (data/runs/TASK/seed_N/ARM) or of a study (its data folder).
 
@@ -60,8 +70,7 @@ def bundle_of(path: Path, *, trust: bool = False) -> Bundle:
         StudyError: there is neither, the run is not finished, or files are damaged.
         HubError: it is too large, or a file has a name that is not safe everywhere.
     """
-    if not path.is_dir():
-        raise StudyError(f"There is no folder {path}. Give a run, data/runs/TASK/seed_N/ARM, or a study's data folder.")
+    check_source(path)
     made = _of_study(path) if Store(path).runs.is_dir() else _of_run(path, trust=trust)
     if unsafe := [name for name in made.files if not is_safe_file(name)]:
         raise HubError(f"{unsafe[0]!r} can't be the name of a file on the Hub: rename it.")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rlottery.errors import StudyError
-from rlottery.hub.bundle import bundle_of
+from rlottery.hub.bundle import bundle_of, check_source
 from rlottery.hub.model_card import LICENSES, model_card
 from rlottery.hub.names import CARD, CHECKSUMS, HubError, check_repository, connect, plain_hub_errors
 from rlottery.report.wording import plural
@@ -42,6 +42,7 @@ def push(
     check_repository(repository)
     if license not in LICENSES:
         raise HubError(f"--license {license}: unknown. Choose from: {', '.join(LICENSES)}.")
+    check_source(path)
     if send:
         api = connect()
         _check_logged_in()

@@ -99,6 +99,7 @@ def write_dataset(folder: Path, name: str, *, trust: bool = False) -> WrittenDat
         StudyError: Minari isn't installed, the name is no id or exists already, the run isn't finished or has no replay
             buffer, or its files are damaged.
     """
+    run = read_finished(folder)
     minari, folder_of = _minari(), import_module("minari.storage").get_dataset_path
     try:
         import_module("minari.dataset.minari_dataset").parse_dataset_id(name)
@@ -109,7 +110,6 @@ def write_dataset(folder: Path, name: str, *, trust: bool = False) -> WrittenDat
         ) from None
     if folder_of(name).exists():
         raise StudyError(f"Minari has a dataset {name} already, and it was not changed. Give another id or version.")
-    run = read_finished(folder)
     if not replay_is_saved(run.files, run.manifest["files"]):
         raise StudyError(
             f"Replay buffer not found: {run.files.replay}. Only dense runs have one, unless keep_replay is false."

@@ -87,6 +87,9 @@ def test_what_is_no_format_is_refused(asked: str | None, to: str | None, said: s
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(formats.FORMATS, "odd", formats.Format((".odd",), "nosuch_module", "nothing", extra="odd"))
+    with pytest.raises(StudyError, match="^nosuch is not a folder"):  # the command's own fault comes first
+        export_policy(Path("nosuch"), Path("policy.odd"))
+    monkeypatch.setattr("rlottery.export.export.read_finished", lambda folder: None)
     with pytest.raises(
         StudyError, match="--format odd needs .* No module named 'nosuch_module'. Install the extra: pip"
     ):

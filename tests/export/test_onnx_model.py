@@ -49,6 +49,7 @@ def test_what_it_declares(fields: dict[str, int], shape: list[str | int], kind: 
 def test_without_the_extra_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     monkeypatch.delitem(sys.modules, "rlottery.export.onnx_model")
+    monkeypatch.setattr("rlottery.export.export.read_finished", lambda folder: None)
     with pytest.raises(
         StudyError, match="--format onnx needs packages .* Install the extra: pip install 'rlottery.onnx.'"
     ):

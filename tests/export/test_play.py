@@ -254,6 +254,8 @@ class TestRefusals:
         monkeypatch.setitem(sys.modules, "av", None)
         said = refusal([runs / "dense"], Path("film.mp4"))
         assert said.startswith("MP4 videos need PyAV: pip install 'rlottery[film]'")
+        said = refusal([runs / "nosuch"], Path("film.mp4"))  # the command's own fault comes first
+        assert "nosuch is not a folder" in said and "PyAV" not in said
 
     def test_an_existing_file(self, runs: Path) -> None:
         Path("film.mp4").write_text("mine")
