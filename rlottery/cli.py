@@ -5,6 +5,8 @@ Each command imports what it needs, so that ``--help`` answers at once.
 
 import json
 import os
+import re
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -51,6 +53,16 @@ Overrides = Annotated[
     ),
 ]
 ConfigFile = Annotated[str, typer.Argument(metavar="CONFIG", help="The study's YAML file.")]
+
+
+def _whole(value: str | int, least: int = 0) -> int:
+    """The value of an option that is a whole number; also its default."""
+    text = str(value).strip()
+    if not re.fullmatch(r"[-+]?[0-9]{1,18}", text) or int(text) < least:
+        raise typer.BadParameter(f"must be a whole number of at least {least}, not {on_one_line(text)[:50]!r}.")
+    return int(text)
+
+
 Trust = Annotated[
     bool,
     typer.Option(
@@ -111,8 +123,13 @@ def run(
     path, extra = _config_and_overrides(config, overrides)
     chosen = [stage.strip() for stage in stages.split(",") if stage.strip()]
     names = None if arms is None else [name.strip() for name in arms.split(",") if name.strip()]
+    from rlottery.config import check_method
     from rlottery.storage.open_study import config_to_run
+    from rlottery.study.planning.jobs import check_stages
 
+    with plain_errors():  # what is misspelt on the command line comes before what is wrong in files
+        check_method(pruning_method)
+        check_stages(chosen)
     asked = None
     if on is not None or profile is not None or scheduler is not None or detach:
         from rlottery.study.clusters import asked_for
@@ -183,6 +200,7 @@ def report(
         int | None,
         typer.Option(
             metavar="K",
+            parser=partial(_whole, least=1),
             help="First create K more masks for each gradient mask, from other random batches, and record their "
             "overlap. Takes K times as long as creating the masks.",
         ),
@@ -265,6 +283,7 @@ def compare(
 
     With --csv: judge runs that any other tool has trained, with the same statistics and page.
     """
+    from rlottery.interop.results import are_results
     from rlottery.report.terminal import terminal
     from rlottery.storage.open_study import config_from_started_study
     from rlottery.study.reporting import ResultsAsked, compare_results, compare_studies
@@ -275,7 +294,8 @@ def compare(
         given = [flag for flag, value in (only_with_csv | {"--names": names, "--title": title}).items() if value]
         if csv is None and given:
             raise StudyError(
-                f"{given[0]} is for runs that were made elsewhere: rlottery compare --csv FILE {given[0]} ..."
+                f"{given[0]} is for runs that were made elsewhere: rlottery compare --csv "
+                f"{shlex.join(studies or ['FILE'])} {given[0]} ..."
             )
         if csv is not None:
             if metric not in ("return", "success"):
@@ -298,6 +318,11 @@ def compare(
             raise StudyError(
                 "Name two studies: rlottery compare STUDY_A STUDY_B. Or files: rlottery compare --csv FILE"
             )
+        if results := [study for study in studies if are_results(study)]:
+            raise StudyError(
+                f"{results[0]}: this is no study. To judge scores of runs that were made elsewhere: rlottery compare "
+                f"--csv {shlex.join(studies)}"
+            )
         compare_studies([config_from_started_study(Path(study)) for study in studies], to, terminal())
 
 
@@ -310,7 +335,9 @@ def play(
     to: Annotated[
         Path | None, typer.Option(metavar="FILE", help="An .mp4 or .gif file. Default: an .mp4 in the current folder.")
     ] = None,
-    episode: Annotated[int, typer.Option(metavar="N", help="Which evaluation episode to play, from 0.")] = 0,
+    episode: Annotated[
+        int, typer.Option(metavar="N", parser=_whole, help="Which evaluation episode to play, from 0.")
+    ] = 0,
     trust: Trust = False,
 ) -> None:
     """Make a video of runs side by side, with the same start and goal. Existing files are not overwritten."""
@@ -581,7 +608,9 @@ def import_(
     collect: Annotated[
         int,
         typer.Option(
-            metavar="STEPS", min=0, help="Take so many steps with the agent in the task, in place of a replay buffer."
+            metavar="STEPS",
+            parser=_whole,
+            help="Take so many steps with the agent in the task, in place of a replay buffer.",
         ),
     ] = 0,
     normalisation: Annotated[
@@ -596,7 +625,7 @@ def import_(
     ] = None,
     algorithm: Annotated[str | None, typer.Option(metavar="NAME", help="sac, td3, dqn or ppo.")] = None,
     seed: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="The run's seed. Default: the agent's own, or 0.")
+        int | None, typer.Option(metavar="N", parser=_whole, help="The run's seed. Default: the agent's own, or 0.")
     ] = None,
     to: Annotated[
         Path, typer.Option(metavar="FOLDER", help="The study's folder, with its config.yaml and data.")
@@ -673,7 +702,11 @@ def init(
             raise ConfigError(f"--cluster {cluster}: unknown. Choose from: slurm.")
         for file in texts:
             if file.exists():
-                raise ConfigError(f"{file} already exists. Choose another name: rlottery init FOLDER, or FILE.yaml")
+                flag = "" if cluster is None else f" --cluster {cluster}"
+                raise ConfigError(
+                    f"{file} already exists, and was not changed. Choose another name: rlottery init{flag} FOLDER, or "
+                    f"rlottery init{flag} FILE.yaml"
+                )
         try:
             for file, text in texts.items():
                 write_bytes(file, text.encode())

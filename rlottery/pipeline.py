@@ -97,8 +97,10 @@ def main(
     stages = [stage for stage, wanted in chosen.items() if wanted]
     if not stages:
         raise RlotteryError("Nothing to do: set train_agent, create_ticket or run_ticket to True.")
+    from rlottery.config import check_method
     from rlottery.storage.open_study import config_to_run
 
+    check_method(pruning_method)
     with lasting_streams():
         return run_and_conclude(config_to_run(Path(config)), pruning_method, stages)
 

@@ -59,14 +59,34 @@ class TestBadInput:
     def test_unknown_method(self) -> None:
         assert "'taylor'; choose one of: magnitude, gradient" in refusal("run", "--pruning-method", "taylor")
 
+    @pytest.mark.parametrize(
+        ("flags", "meant"),
+        [
+            (("--pruning-method", "gradiant"), "'gradiant'; did you mean 'gradient'?"),
+            (("--pruning-method", "Magnitude"), "'Magnitude'; did you mean 'magnitude'?"),
+            (("--stages", "dense,masks"), "'masks'; did you mean 'mask'?"),
+        ],
+    )
+    @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+    def test_what_is_misspelt_comes_before_what_else_is_wrong(
+        self, flags: tuple[str, ...], meant: str, dry: list[str]
+    ) -> None:
+        Path("config.yaml").write_text(Path("config.yaml").read_text() + "data: /elsewhere\ncolour: red\n")
+        code, output, message = call("run", *flags, *dry)
+        assert (code, output) == (2, "") and message.endswith(f"{meant}\n")
+        with pytest.raises(RlotteryError, match="did you mean 'gradient'"):
+            rlottery.main(pruning_method="gradiant")  # type: ignore[arg-type]
+
     @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
     def test_unknown_stage(self, dry: list[str]) -> None:
-        assert "'tiket'. Choose from: dense, mask, ticket" in refusal("run", "--stages", "dense,tiket", *dry)
+        assert "'tiket'; did you mean 'ticket'?" in refusal("run", "--stages", "dense,tiket", *dry)
+        assert "'all'. Choose from: dense, mask, ticket." in refusal("run", "--stages", "all", *dry)
 
     @pytest.mark.parametrize(
         ("task", "part"),
         [
             ("Pendlum-v1", "Did you mean Pendulum-v1"),
+            ("Pendulum", "has no version, so it would be another task once there is a newer one. Write Pendulum-v1."),
             ("drawer-clos-v3", "Did you mean drawer-close-v3"),
             ("CartPole-v1", "and SAC learns continuous ones. Set algorithm to dqn or ppo, or choose a task"),
             ("nosuchmodule:Foo-v0", "nosuchmodule"),
@@ -233,6 +253,13 @@ class TestInit:
         assert "config.yaml already exists" in refusal("init", "config.yaml")
         Path("config.yaml").rename("run_pipeline.py")
         assert "run_pipeline.py already exists" in refusal("init")
+
+    def test_the_advice_for_a_profile_has_its_flag(self) -> None:
+        assert call("init", "--cluster", "slurm")[0] == 0
+        for path in ([], ["cluster.yaml"]):
+            message = refusal("init", "--cluster", "slurm", *path)
+            assert "cluster.yaml already exists" in message and "rlottery init --cluster slurm FOLDER" in message
+        assert call("init", "--cluster", "slurm", "other")[0] == 0
 
     def test_where_nothing_can_be_written(self) -> None:
         assert "can't be written" in refusal("init", "config.yaml/mine.yaml")

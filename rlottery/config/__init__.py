@@ -1,5 +1,6 @@
 """The settings of a study: what a config file may contain, checked key by key."""
 
+from rlottery.config.built_in import check_method
 from rlottery.config.contrasts import Contrast, RegisteredContrast
 from rlottery.config.groups import ALGORITHMS, DEFAULT_ALGORITHM, GROUPS, ON_POLICY, AlgorithmName
 from rlottery.config.loading import default_config_text, import_criteria, load_config, load_tracking, own_criteria
@@ -47,6 +48,7 @@ __all__ = [
     "Tracking",
     "Training",
     "Verdict",
+    "check_method",
     "config_to_dict",
     "default_config_text",
     "file_name",

@@ -3,6 +3,7 @@
 from typing import Any
 
 from rlottery.config.expand import spread
+from rlottery.config.fields import or_closest
 from rlottery.config.recipes import Recipe, TicketRecipe, named_control
 from rlottery.config.sections import Pruning
 from rlottery.errors import RlotteryError
@@ -10,6 +11,13 @@ from rlottery.errors import RlotteryError
 METHODS = ("magnitude", "gradient")
 """The two built-in methods, which `pruning:` and `--pruning-method` choose from."""
 _DEFAULTS = Pruning()
+
+
+def check_method(method: str | None) -> None:
+    """Raise RlotteryError if there is no such method. None means that none was asked for."""
+    if method not in (None, *METHODS):
+        hint = or_closest(str(method), METHODS) or f"; choose one of: {', '.join(METHODS)}."
+        raise RlotteryError(f"Unknown pruning method {method!r}{hint}")
 
 
 def recipes_for(method: str, pruning: Pruning) -> list[Recipe]:
@@ -24,8 +32,7 @@ def recipes_for(method: str, pruning: Pruning) -> list[Recipe]:
 
 
 def _ticket(method: str, pruning: Pruning) -> TicketRecipe:
-    if method not in METHODS:
-        raise RlotteryError(f"Unknown pruning method {method!r}; choose one of: {', '.join(METHODS)}.")
+    check_method(method)
     criterion = "magnitude" if method == "magnitude" else pruning.gradient_method
     keys: dict[str, Any] = {"criterion": criterion, "sparsity": pruning.sparsity}
     batches = (pruning.num_gradient_batches, pruning.gradient_batch_size)

@@ -143,7 +143,8 @@ def read_document(path: Path, example: str = "`rlottery init` writes a commented
     if value is None:
         raise ConfigError(f"{path}: it has no keys; {example}")
     if not isinstance(value, dict):
-        raise ConfigError(f"{path}: the top level must be a mapping of keys to values, not {show(value)}")
+        what = f"not {show(value)}" if path.suffix in (".yaml", ".yml") else f"so this is no config file; {example}"
+        raise ConfigError(f"{path}: the top level must be a mapping of keys to values, {what}")
     origins = {key: Origin(f"{path}:{line}", line) for key, line in lines.items()}
     document = Document(str(path), value, origins, unquoted)
     for key, line, problem in faults:

@@ -11,6 +11,7 @@ from rlottery.interop.score_csv import COLUMNS, Naming, read_csv
 from rlottery.interop.scored_runs import Elsewhere, Row, runs_of
 from rlottery.safety.npz import BEGINNINGS
 from rlottery.safety.regular_files import NotRegularError, read_bytes
+from rlottery.storage.paths import CONFIG, Store
 
 MAX_RESULT_BYTES = 256 * 2**20
 """Largest file of results that is read, and the most that its arrays may need."""
@@ -70,6 +71,15 @@ def read_results(sources: Sequence[str], naming: Naming, metric: str = "return",
     return Elsewhere(
         *(runs_of(rows), naming.kinds, naming.controls, naming.sparsity, tuple(told)), training=bool(monitored)
     )
+
+
+def are_results(source: str) -> bool:
+    """Whether a path means files of results rather than a study. No file is opened."""
+    path = Path(source)
+    if path.is_dir():
+        is_study = (path / CONFIG).is_file() or Store(path).runs.is_dir()
+        return not is_study and any(next(path.rglob(kind), None) for kind in _IN_FOLDERS)
+    return path.suffix.lower() in (".csv", ".tsv", ".npz", *_SHEETS) or ("{" in source and not path.exists())
 
 
 def _files(source: str, told: list[str]) -> Iterator[_File]:

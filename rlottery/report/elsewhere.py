@@ -1,5 +1,8 @@
 """The contents of a report on runs that were made elsewhere: their scores alone, judged as a study's are."""
 
+import json
+import re
+import shlex
 import statistics
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +23,7 @@ from rlottery.analysis.runs import Evaluation, Metric, Run
 from rlottery.analysis.scores import WITHOUT_DENSE, TaskScores, task_scores
 from rlottery.analysis.verdict import Verdicts
 from rlottery.config import Config, Contrast, RegisteredContrast
-from rlottery.config.contrasts import objections
+from rlottery.config.contrasts import DIFFERS, objections
 from rlottery.config.fields import or_closest
 from rlottery.errors import StudyError
 from rlottery.interop.scored_runs import Elsewhere, ScoredRun
@@ -37,6 +40,8 @@ _AS_LONG = 0.95
 """Runs are as long as others from this share of their steps on; episodes don't end at the same step."""
 
 
+_IN_EXAMPLE = 3
+"""How many contrasts an example has at most."""
 _WEIGHTS = "weights"
 """The group of networks that a sparsity is of."""
 
@@ -118,7 +123,7 @@ def collect_elsewhere(
         StudyError: there is nothing to compare; or a contrast names no arm.
     """
     runs = [run for run in found.runs if run.arm != roles.untrained]
-    contrasts = _contrasts(config, roles, list(dict.fromkeys(run.arm for run in runs)))
+    contrasts = _contrasts(config, found, roles, list(dict.fromkeys(run.arm for run in runs)))
     last = config.evaluation.score_evaluations
     of_tasks = [_OfTask(task, found, roles, metric, last) for task in dict.fromkeys(run.task for run in runs)]
     tasks = [TaskToJudge(of.scored(config), _counts(roles)) for of in of_tasks]
@@ -156,7 +161,7 @@ def collect_elsewhere(
             methods=(),
             trends=(),
             seeds_added=0,
-            deviations=tuple(_cautions(found, roles, of_tasks, scores)),
+            deviations=tuple(_cautions(found, roles, of_tasks, scores, has_contrasts=bool(contrasts))),
             contrasts=evaluate_contrasts(scores, contrasts, config.verdict),
         ),
         masks=MaskAnalysis((), (), ()),
@@ -240,28 +245,48 @@ def _counts(roles: Roles) -> dict[str, LayerCounts]:
     return {arm: LayerCounts({"": 1}, {0: (index,)}) for index, of in enumerate(alike) for arm in of}
 
 
-def _contrasts(config: Config, roles: Roles, arms: Sequence[str]) -> tuple[RegisteredContrast, ...]:
+def _contrasts(config: Config, found: Elsewhere, roles: Roles, arms: Sequence[str]) -> tuple[RegisteredContrast, ...]:
     """The contrasts that the command names; between two arms without a dense one, that of the two."""
-    if not arms:
-        raise StudyError(f"The files have one arm, {roles.untrained}, so there is nothing to compare.")
-    known = [DENSE if arm == roles.dense else arm for arm in arms]
-    for _, why in objections(config.contrasts, known):
+    if len(arms) < 2:
+        one = arms[0] if arms else roles.untrained
+        raise StudyError(f"The files have one arm, {one}, so there is nothing to compare.")
+    for _, why in objections(config.contrasts, [*_known(roles, arms), *filter(None, [roles.dense])]):
         raise StudyError(f"contrasts: {why}.")
     if config.contrasts:
-        return tuple(part for contrast in config.contrasts for part in contrast.parts())
+        return tuple(_by_role(part, roles) for contrast in config.contrasts for part in contrast.parts())
     if roles.dense is not None:
-        if len(arms) == 1:
-            raise StudyError(f"The files have one arm, {arms[0]}, so there is nothing to compare.")
         return ()
     if len(arms) != 2:
-        what = f"one arm, {arms[0]}, so there is nothing to compare" if len(arms) == 1 else f"the arms {few(arms)}"
-        fix = (
-            "" if len(arms) == 1 else ". Say which one is dense: --dense NAME. Or what to compare: contrasts='[A vs B]'"
+        last = config.evaluation.score_evaluations
+        normalised = roles.untrained is not None or any(
+            run.rows[0].step == 0 or len(run.rows) > last for run in found.runs
         )
-        raise StudyError(f"The files have {what}{fix}.")
+        dense = "Say which one is dense: --dense NAME. Or what" if normalised else "Say what"
+        raise StudyError(f"The files have the arms {few(arms)}. {dense} to compare{_such_as(arms)}")
     if any(len(arm.split()) != 1 for arm in arms):
         return (RegisteredContrast((arms[0],), (arms[1],), two_sided=True, measure="score"),)
     return tuple(Contrast(claim=f"{arms[0]} vs {arms[1]}").parts())
+
+
+def _known(roles: Roles, arms: Sequence[str]) -> list[str]:
+    """The arms by the names that they have in a report."""
+    return [DENSE if arm == roles.dense else arm for arm in arms]
+
+
+def _by_role(contrast: RegisteredContrast, roles: Roles) -> RegisteredContrast:
+    """A contrast that may call the dense arm as the files do."""
+    return contrast._replace(plus=tuple(_known(roles, contrast.plus)), minus=tuple(_known(roles, contrast.minus)))
+
+
+def _such_as(arms: Sequence[str]) -> str:
+    """An example of `contrasts` that compares the first arm with others; "" if their names have spaces."""
+    named = [arm for arm in arms if len(arm.split()) == 1]
+    claims = [f"{named[0]} {DIFFERS} {other}" for other in named[1 : 1 + _IN_EXAMPLE]]
+    if not claims:
+        return ", with contrasts. Names of arms there have no spaces: rename the arms"
+    plain = all(re.fullmatch(r"[\w.+ -]+", claim) and claim[0].isalnum() for claim in claims)
+    shown = ", ".join(claims if plain else [json.dumps(claim, ensure_ascii=False) for claim in claims])
+    return f": contrasts={shlex.quote(f'[{shown}]')}"
 
 
 def _scored(last: int, training: bool) -> str:
@@ -270,7 +295,9 @@ def _scored(last: int, training: bool) -> str:
     return f"The score of a run is {what}{of}."
 
 
-def _cautions(found: Elsewhere, roles: Roles, tasks: Sequence[_OfTask], scores: Sequence[TaskScores]) -> Iterator[str]:
+def _cautions(
+    found: Elsewhere, roles: Roles, tasks: Sequence[_OfTask], scores: Sequence[TaskScores], *, has_contrasts: bool
+) -> Iterator[str]:
     """What limits the answers because the runs were made elsewhere."""
     if found.training:
         yield (
@@ -283,9 +310,11 @@ def _cautions(found: Elsewhere, roles: Roles, tasks: Sequence[_OfTask], scores: 
         yield f"Which arms are random masks with a ticket's layer counts is not checked: {pairs}."
     for task, scored in zip(tasks, scores, strict=True):
         if roles.dense is not None and scored.untrained is None:
+            others = [arm.arm for arm in scored.arms if arm.arm != DENSE]
+            instead = "" if has_contrasts else f" Or compare arms without them{_such_as([DENSE, *others])}"
             yield (
                 f"On {task.task}, the scores of untrained agents are not known. Add evaluations at step 0 to the dense "
-                f"runs, or an arm of untrained agents: --untrained NAME."
+                f"runs, or an arm of untrained agents: --untrained NAME.{instead}"
             )
         yield from _uneven(task, scored)
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from rlottery.report.contents import Contents
 from rlottery.report.elsewhere import collect_elsewhere, evaluations_per_score, roles_of
 from rlottery.report.page import report_html, table_files
 from rlottery.report.summary import summarise, summary_to_markdown
-from tests.command import call
+from tests.command import call, refusal
 
 RESULTS = Path(__file__).parents[2] / "results"
 PUBLISHED = ["default", "td3", "ppo", "dqn", "positive-control"]
@@ -147,7 +148,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "dense": ({"dense": "ful"}, "--dense: there is no arm 'ful' in the files; did you mean 'full'"),
     "control": ({"dense": "full", "controls": {"r": ("lth",)}}, "--control r=lth: there is no arm 'r'"),
     "control of dense": ({"dense": "full", "controls": {"rnd": ("full",)}}, "a control is an arm of random"),
-    "nobody": ({}, "the arms full, lth and rnd. Say which one is dense: --dense NAME"),
+    "nobody": ({}, "Say which one is dense: --dense NAME. Or what to compare: contrasts='[full vs lth, full vs rnd]'"),
 }  # fmt: skip
 
 
@@ -156,6 +157,43 @@ def test_roles_that_make_no_sense(roles: dict[str, Any], message: str) -> None:
     with pytest.raises(StudyError) as refused:
         contents(rows(WORTH), **roles)
     assert message in str(refused.value)
+
+
+def test_where_no_dense_arm_would_help_the_advice_is_what_to_compare() -> None:
+    """Without scores of untrained agents, nothing is decided by naming the dense arm."""
+    alone = rows(WORTH, steps=(300,))
+    with pytest.raises(
+        StudyError, match=r"rnd\. Say what to compare: contrasts='\[full vs lth, full vs rnd\]'$"
+    ) as refused:
+        contents(alone)
+    example = str(refused.value).partition("contrasts='")[2].rstrip("'")
+    decided = contents(alone, f"contrasts={example}").verdicts.contrasts
+    assert [one.text for one in decided] == ["full vs lth", "full vs rnd"]
+    named = summary_to_markdown(summarise(contents(alone, dense="full"))).replace("\\", "")
+    assert "contrasts='[dense vs lth, dense vs rnd]'" in named
+    # The dense arm has its name in the files, too.
+    both = [contents(alone, f"contrasts=[{name} > lth]", dense="full") for name in ("full", "dense")]
+    assert len({str(one.verdicts.contrasts) for one in both}) == 1
+    assert "contrasts=" not in summary_to_markdown(summarise(both[0]))
+
+
+@pytest.mark.parametrize(
+    ("arms", "example"),
+    [
+        (("a", "b", "c", "d", "e"), "contrasts='[a vs b, a vs c, a vs d]'"),
+        (("a:x", "b#", "[c]"), """contrasts='["a:x vs b#", "a:x vs [c]"]'"""),
+        (("it's", "b", "c"), """contrasts='["it'"'"'s vs b", "it'"'"'s vs c"]'"""),
+        (("one arm", "b", "c"), "contrasts='[b vs c]'"),
+        (("one arm", "b", "the other"), "rename the arms"),
+    ],
+)
+def test_an_example_of_contrasts_can_be_pasted(arms: tuple[str, ...], example: str) -> None:
+    alone = rows(dict.fromkeys(arms, 1.0), steps=(300,))
+    with pytest.raises(StudyError) as refused:
+        contents(alone)
+    assert str(refused.value).endswith(example)
+    if "contrasts=" in example:
+        assert contents(alone, *shlex.split(example)).verdicts.contrasts
 
 
 def test_runs_that_were_only_evaluated_before_training_or_alone() -> None:
@@ -174,6 +212,29 @@ def test_messages_speak_of_what_the_user_gave() -> None:
     assert roles_of(found, "full", {"rnd": ("lth",)}).controls == {"rnd": ("lth",)}
     assert roles_of(Elsewhere(runs_of(rows({"Dense": 1.0, "dense": 2.0})))).dense == "dense"
     assert roles_of(Elsewhere(runs_of(rows({"Dense": 1.0, "lth": 2.0})))).dense == "Dense"
+
+
+@pytest.mark.parametrize(
+    ("named", "fix"),
+    [
+        (("scores.csv",), "rlottery compare --csv scores.csv"),
+        (("logs/one.NPZ", "study.yaml"), "rlottery compare --csv logs/one.NPZ study.yaml"),
+        (("study.yaml", "my logs"), "rlottery compare --csv study.yaml 'my logs'"),
+        (("logs/{arm}/seed_{seed}/monitor",), "rlottery compare --csv 'logs/{arm}/seed_{seed}/monitor'"),
+    ],
+)
+def test_files_of_scores_need_the_flag(
+    named: tuple[str, ...], fix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my logs/run").mkdir(parents=True)
+    Path("my logs/run/progress.csv").touch()
+    assert refusal("compare", *named).endswith(f"runs that were made elsewhere: {fix}\n")
+    assert f"{fix} --dense ..." in refusal("compare", *named, "--dense", "full")
+    Path("scores.csv").write_text("task,arm\n")
+    assert "scores.csv: the top level must be a mapping of keys to values, so this is no" in refusal(
+        "run", "scores.csv"
+    )
 
 
 def test_two_arms_as_the_docs_show_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from rlottery.config import Config, Pruning
 from rlottery.config.built_in import recipes_for
-from rlottery.config.fields import Sparsity
+from rlottery.config.fields import Sparsity, or_closest
 from rlottery.config.recipe_keys import Transfer
 from rlottery.config.recipes import (
     ROUND,
@@ -215,7 +215,8 @@ def chosen_arms(arms: Sequence[Arm], names: Sequence[str]) -> list[Arm]:
             open_names += several
         else:
             listed = ", ".join(known_name for known_name in known if ROUND not in known_name)
-            raise RlotteryError(f"There is no arm {name!r} in this config. Its arms are: {listed}.")
+            hint = or_closest(name, list(known)) or f". Its arms are: {listed}."
+            raise RlotteryError(f"There is no arm {name!r} in this config{hint}")
     return [arm for arm in arms if arm.name in wanted]
 
 

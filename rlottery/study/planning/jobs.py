@@ -6,7 +6,9 @@ from functools import cached_property
 from pathlib import Path
 
 from rlottery.config import Config, Task
+from rlottery.config.fields import or_closest
 from rlottery.config.recipes import ROUND
+from rlottery.errors import RlotteryError
 from rlottery.storage.paths import DENSE, RunFiles, Store, UntrainedFiles
 from rlottery.study.planning.arms import Arm
 
@@ -23,6 +25,15 @@ OF_TASK = -1
 """In place of the seed, in jobs that belong to a task as a whole."""
 Key = tuple[int, int, str, str]
 """Task index, seed, arm and stage. They identify a job in its study."""
+
+
+def check_stages(stages: Sequence[str]) -> None:
+    """Raise RlotteryError if a command asks for a stage that there is none of, or for none."""
+    if unknown := [stage for stage in stages if stage not in STAGES]:
+        hint = or_closest(unknown[0], STAGES) or f". Choose from: {', '.join(STAGES)}."
+        raise RlotteryError(f"Unknown stage {unknown[0]!r}{hint}")
+    if not stages:
+        raise RlotteryError(f"No stage was given. Choose from: {', '.join(STAGES)}.")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from rlottery.study.planning.arms import arms_of, chosen_arms
 from rlottery.study.planning.checks import check_arms
 from rlottery.study.planning.done import is_done
 from rlottery.study.planning.finished_runs import DivergedRunError
-from rlottery.study.planning.jobs import STAGES, Job, Key, list_jobs, untrained_jobs
+from rlottery.study.planning.jobs import Job, Key, check_stages, list_jobs, untrained_jobs
 from rlottery.study.planning.read_once import reading_once
 from rlottery.study.planning.trials import try_tasks
 
@@ -87,10 +87,7 @@ def plan_study(
         RlotteryError: anything that would stop the study later, such as an unknown task, files of another study, a
             missing replay buffer, or a mask that can't be used. Nothing has been started or written yet.
     """
-    if unknown := [stage for stage in stages if stage not in STAGES]:
-        raise RlotteryError(f"Unknown stage {unknown[0]!r}. Choose from: {', '.join(STAGES)}.")
-    if not stages:
-        raise RlotteryError(f"No stage was given. Choose from: {', '.join(STAGES)}.")
+    check_stages(stages)
     import_criteria(config)
     arms = arms_of(config, method)
     if names is not None:

@@ -255,7 +255,9 @@ def test_chosen_arms_bring_those_that_they_need() -> None:
     assert chosen("random-of-imp", "mag", "mag") == ["imp.round-1", "imp.round-2", "imp", "mag", "random-of-imp"]
     with pytest.raises(RlotteryError) as error:
         chosen("mag", "mga")
-    assert str(error.value) == "There is no arm 'mga' in this config. Its arms are: imp, mag, rigl, random-of-imp."
+    assert str(error.value) == "There is no arm 'mga' in this config; did you mean 'mag'?"
+    with pytest.raises(RlotteryError, match="no arm 'dense' in this config. Its arms are: imp, mag, rigl, random-of-i"):
+        chosen("dense")
     with pytest.raises(RlotteryError, match="No arm was chosen. Name at least one, or leave --arms out"):
         chosen()
 

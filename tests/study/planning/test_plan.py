@@ -369,7 +369,7 @@ class TestUnusableMasks:
 
 class TestAsked:
     def test_unknown_stage(self, tmp_path: Path) -> None:
-        assert "'tiket'. Choose from: dense, mask, ticket" in refused(tiny_config(tmp_path), stages=("dense", "tiket"))
+        assert "'tiket'; did you mean 'ticket'?" in refused(tiny_config(tmp_path), stages=("dense", "tiket"))
 
     def test_no_stage(self, tmp_path: Path) -> None:
         assert refused(tiny_config(tmp_path), stages=()).startswith("No stage")
