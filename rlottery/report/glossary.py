@@ -1,7 +1,7 @@
 """The glossary: the terms that a reader new to pruning or to statistics may not know, and what they mean."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -51,16 +51,19 @@ def term_of(text: str) -> Term | None:
     return _forms().get(text.lower())
 
 
-def first_uses(text: str, seen: set[str]) -> Iterator[tuple[int, int, Term]]:
+def first_uses(
+    text: str, seen: set[str], is_meant: Callable[[Term, int, int], bool] = lambda *_: True
+) -> Iterator[tuple[int, int, Term]]:
     """Start, end and entry of the first use of each term in a text, if pages explain it where it occurs.
 
     Args:
         text: without markup.
         seen: terms that were used before; those found are added.
+        is_meant: whether the words from start to end mean the term, which may be everyday words as well.
     """
     for found in _pattern().finditer(text):
         entry = _forms().get(found.group().lower()) or _forms()[found.group().lower().removesuffix("s")]
-        if entry.term not in seen and entry.hover:
+        if entry.term not in seen and entry.hover and is_meant(entry, found.start(), found.end()):
             seen.add(entry.term)
             yield found.start(), found.end(), entry
 

@@ -131,6 +131,31 @@ def test_what_is_not_known_is_sorted_last_both_ways(page):
     assert told["rising"] == told["falling"] == ""
 
 
+def test_no_text_is_wider_than_a_phone(page):
+    """Tables scroll there; captions and paragraphs are as wide as the screen at most."""
+    told = measured(
+        page,
+        """
+        const copy = document.documentElement.cloneNode(true);
+        copy.querySelector("script").remove();  // this one
+        const frame = document.createElement("iframe");  // windows are never so narrow
+        frame.style = "width: 390px; height: 900px; border: 0";
+        frame.srcdoc = copy.outerHTML;
+        document.body.append(frame);
+        await new Promise(done => frame.addEventListener("load", done));
+        const inside = frame.contentDocument;
+        inside.head.insertAdjacentHTML("beforeend", "<style>.evidence td { min-width: 9rem }</style>");  // long numbers
+        const texts = Array.from(inside.querySelectorAll("main p, main li, caption span"));
+        const clipped = texts.filter(text => text.getBoundingClientRect().right > 391);
+        told.clipped = clipped.map(text => text.textContent.slice(0, 60));
+        told.captions = inside.querySelectorAll(".evidence caption span").length;
+        told.width = frame.contentWindow.innerWidth;
+        """,
+    )
+    assert told["captions"] and told["width"] == 390
+    assert told["clipped"] == []
+
+
 def test_filters_narrow_the_verdicts(page):
     told = measured(
         page,

@@ -181,6 +181,60 @@ def test_terms_link_to_the_glossary_once_and_only_in_prose() -> None:
     assert re.sub(r"\[([^]]*)\]\(\.\./glossary[^}]*\}", r"\1", shown) == text
 
 
+MEANT = {
+    "interval": ["the 95 % interval of it", "the whole interval is below 0", "It has no interval."],
+    "dense-agent": ["a dense agent", "A dense run.", "it matches dense", "**Dense** agents", "open against dense"],
+    "power": ["found with 80 % power", "more seeds"],
+    "control": ["A control has random masks."],
+    "allocation": ["The allocation decides."],
+    "schedule": ["All schedules prune."],
+    "normalised-score": ["by 0.1 in normalised score"],
+    "failed-run": ["the table of failures"],
+}
+OTHERWISE = {
+    "interval": ["the interval must be at least 3 steps", "dropped at intervals", "intervals and rewind points"],
+    "dense-agent": ["one dense gradient at each update", "a small dense network", "the masked dense path"],
+    "from-the-start": ["sparse from the start", "counted from the start of training"],
+    "power": ["a power cut", "the power that the GPU draws"],
+    "control": ["no control characters", "DeepMind Control", "its control groups", "Human-level control"],
+    "allocation": ["which runs an allocation does", "up to 500 allocations at each look"],
+    "schedule": ["schedules of the learning rate"],
+    "session": ["the login session", "a session of their own"],
+    "normalised-score": ["values of normalised rewards"],
+    "failed-run": ["failed runs resume from their last checkpoints", "a temporary failure"],
+}
+
+
+def test_words_link_only_where_they_mean_the_term() -> None:
+    for term, uses in MEANT.items():
+        for use in uses:
+            assert f"glossary.md#{term})" in with_terms(f"{use}\n", "glossary.md"), use
+    for term, uses in OTHERWISE.items():
+        for use in uses:
+            assert f"glossary.md#{term})" not in with_terms(f"{use}\n", "glossary.md"), use
+        if term in MEANT:  # a use with another meaning is not the first one
+            both = with_terms(f"{uses[0]}. {'And so on. ' * 5}{MEANT[term][0]}\n", "glossary.md")
+            assert both.count(f"glossary.md#{term})") == 1
+
+
+def test_output_fits_its_block_on_a_laptop(page: Any, address: str) -> None:
+    """On a screen of 1,280 pixels, on pages without and with a list of pages at their left."""
+    for name in ("", "get-started/", "tutorials/first-ticket/"):
+        page.goto(address + name)
+        widths = page.eval_on_selector_all(
+            ".language-text pre > code", "blocks => blocks.map(block => [block.scrollWidth, block.clientWidth])"
+        )
+        assert widths and all(needed <= there for needed, there in widths), (name, widths)
+
+
+def test_the_command_says_where_the_site_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for code, said in ((0, f"The site is in {tmp_path / 'html'}."), (1, "")):
+        monkeypatch.setattr(subprocess, "run", lambda *_, code=code, **__: subprocess.CompletedProcess([], code))
+        assert build.build(tmp_path) == code and capsys.readouterr().out.startswith(said or "")
+
+
 def test_the_reference_has_every_command_and_option(site: Path) -> None:
     text = (site / "reference" / "command-line" / "index.html").read_text()
     commands: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]

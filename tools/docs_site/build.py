@@ -35,7 +35,10 @@ def stage(address: str | None = None, repository: str | None = None, folder: Pat
     if missing:
         raise SiteError(f"{', '.join(sorted(missing))}: not in tools/docs_site/nav.yaml, which has the reading order.")
     reports = [str(page.relative_to(ROOT)) for page in (ROOT / "results").glob("*/report.html")]
-    site = Site(folder / "docs", pages)
+    alone = [
+        str(page) for entry in order if isinstance(entry, dict) for page in entry.values() if isinstance(page, str)
+    ]
+    site = Site(folder / "docs", pages, alone)
     site.asset(HERE / "style.css")
     site.add(pages + reports)
     settings = (HERE / "zensical.toml").read_text()
@@ -48,7 +51,10 @@ def stage(address: str | None = None, repository: str | None = None, folder: Pat
 def build(folder: Path = SITE) -> int:
     """Render the sources; the exit code of Zensical, which lists broken links and anchors."""
     command = ["zensical", "build", "--strict", "--config-file", "zensical.toml"]
-    return subprocess.run([sys.executable, "-m", *command], cwd=folder).returncode
+    code = subprocess.run([sys.executable, "-m", *command], cwd=folder).returncode
+    if code == 0:
+        print(f"The site is in {folder / 'html'}. To read it: {folder / 'html' / 'index.html'}", flush=True)
+    return code
 
 
 def serve() -> int:

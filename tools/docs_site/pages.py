@@ -29,6 +29,9 @@ SHOWN |= {".h": "c", ".cc": "cpp", ".json": "json"}
 UNSEARCHED = "---\nsearch:\n  exclude: true\n---\n\n"
 """What a page begins with that the search doesn't find."""
 
+WIDE = "---\nhide:\n  - navigation\n---\n\n"
+"""What a page begins with that has no pages next to it: its text gets the room of their list."""
+
 _LINK = re.compile(r"(?P<before>\]\()(?P<target>[^)\s]+)(?P<after>\))")
 _FENCED = re.compile(r"^(```+|~~~+)[^\n]*\n.*?^\1[ ]*$", re.M | re.S)
 _CODE = re.compile(r"^(```+|~~~+)[^\n]*\n.*?^\1[ ]*$|`+[^`]+`+", re.M | re.S)
@@ -62,11 +65,13 @@ class Site:
     Attributes:
         folder: where they are written.
         searched: pages that the search finds; those that they link to are left out.
+        alone: pages that belong to no group, so that nothing is shown at their left.
         written: the files in it so far, relative to it.
     """
 
     folder: Path
     searched: Sequence[str] = ()
+    alone: Sequence[str] = ()
     written: set[str] = field(default_factory=set)
     _queue: list[str] = field(default_factory=list)
     _known: set[str] = field(default_factory=set)
@@ -112,6 +117,7 @@ class Site:
         text = _outside(_CODE, text, lambda part: _LINK.sub(lambda found: self._link(found, path, at), part))
         if not path.startswith(WITHOUT_TERMS) and not (ROOT / path).is_dir():
             text = with_terms(text, relative("glossary.md", at))
+        text = WIDE + text if path in self.alone else text
         self._write(at, text if path in self.searched else UNSEARCHED + text)
 
     def _link(self, found: re.Match[str], path: str, at: str) -> str:
