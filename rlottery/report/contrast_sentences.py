@@ -75,8 +75,8 @@ def contrast_lines(contents: Contents) -> list[str]:
 def contrast_line(of: Sequence[ContrastResult], contents: Contents) -> str:
     """What a contrast that shows something shows: over tasks, on which tasks, and where it is open.
 
-    ``Over 3 tasks, a is better than b by 0.20 in normalised score, Holm-corrected p = 0.030; open on Reacher-v5
-    (registered before the first run).``
+    ``Over 3 tasks, a is better than b by 0.20 in normalised score, Holm-corrected p = 0.030; open on Reacher-v5: +0.05
+    [90 % interval -0.10 to 0.20], Holm-corrected p = 0.40 (registered before the first run).``
     """
     shown = [row for row in reversed(of) if row.outcome in ("plus", "minus")]  # the pool, which is last, comes first
     parts, said = [], ""
@@ -88,11 +88,12 @@ def contrast_line(of: Sequence[ContrastResult], contents: Contents) -> str:
         parts.append(f"{_place(row)}{',' if again else ''} {again}{by}{opposite}{holm_text(row.adjusted)}")
         said = claim
     parts += [_open(row, contents) for row in of if row.task is None and row.outcome == "open"]
-    rest = {
-        "open": [row.task or "" for row in of if row.task is not None and row.outcome == "open"],
-        "not tested": [row.task or "" for row in of if row.task is not None and row.outcome is None],
-    }
-    parts += [f"{word} on {few(tasks)}" for word, tasks in rest.items() if tasks]
+    are_open = [row for row in of if row.task is not None and row.outcome == "open"]
+    parts += [_open(row, contents) for row in are_open[:_MOST_PLACES]]
+    if more := are_open[_MOST_PLACES:]:
+        parts.append(f"open on {few(row.task or '' for row in more)}")
+    if untested := [row.task or "" for row in of if row.task is not None and row.outcome is None]:
+        parts.append(f"not tested on {few(untested)}")
     line = f"{'; '.join(parts)} ({registered(of[0], contents)})."
     return contents.wording.once(line[:1].upper() + line[1:])
 

@@ -58,7 +58,9 @@ def test_a_line_has_the_pool_first_then_where_it_is_shown_then_the_rest(made):
     assert contrast_line(rows, replace(made, claims={("a > b", "score"): 3})) == (
         "Over 3 tasks, a is better than b by 0.20 [90 % interval 0.10 to 0.30] in normalised score, Holm-corrected "
         "p = 0.030; on drawer-close-v3 by 0.29 [0.19 to 0.38] in success rate (0.30 [0.20 to 0.40] in normalised "
-        "score), Holm-corrected p = 0.004; open on Reacher-v5; not tested on InvertedDoublePendulum-v5 (registered "
+        "score), Holm-corrected p = 0.004; open on Reacher-v5: +1.88 [\N{MINUS SIGN}1.88 to +5.64] in return; +0.05 "
+        "[\N{MINUS SIGN}0.05 to +0.15] in normalised score, Holm-corrected p = 0.020; not tested on "
+        "InvertedDoublePendulum-v5 (registered "
         "after 3 runs had ended)."
     )
 
