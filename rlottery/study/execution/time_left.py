@@ -28,17 +28,24 @@ class _Pace:
         first: the first seconds and step after the warm-up, once the update is compiled; None before.
         last: the newest.
         resumed: whether it continues from a checkpoint after the warm-up; None while that is not known.
+        compiling: seconds before `first` in which it was seen to compile. Later runs load the programs instead.
+        looked: the seconds of the last look, if it compiled then.
     """
 
     first: tuple[float, int] | None = None
     last: tuple[float, int] | None = None
     resumed: bool | None = None
+    compiling: float = 0.0
+    looked: float | None = None
 
     def see(self, seconds: float, progress: Progress, warmup: int) -> None:
         """Take the progress of a run whose worker has run for these seconds."""
         step = progress.env_steps
         if self.resumed is None:
             self.resumed = step > warmup
+        if self.looked is not None and self.first is None:
+            self.compiling += seconds - self.looked
+        self.looked = seconds if progress.phase == "compiling" else None
         if progress.phase is not None or step <= warmup:
             return
         if self.first is None:
@@ -101,7 +108,10 @@ class TimeLeft:
         return self._last_end(left)
 
     def _scales(self) -> dict[tuple[object, ...], float]:
-        """Measured over expected seconds: of each kind of job, of all jobs of a stage and task, and of all runs."""
+        """Measured over expected seconds: of each kind of job, of all jobs of a stage and task, and of all runs.
+
+        Without the time that first runs compile, which is long on a busy machine: it isn't spent in each run.
+        """
         found: dict[tuple[object, ...], list[float]] = {}
         for index, tracked in enumerate(self._tracked):
             if tracked.state is not JobState.DONE and self._paces[index].first is None:
@@ -109,7 +119,7 @@ class TimeLeft:
             seconds, expected = self._whole(index), self._expected[index]
             if seconds is not None and expected > 0:
                 for key in self._kinds[index]:
-                    found.setdefault(key, []).append(seconds / expected)
+                    found.setdefault(key, []).append(max(seconds - self._paces[index].compiling, 0.0) / expected)
         return {key: statistics.fmean(scales) for key, scales in found.items()}
 
     def _scale(self, index: int, scales: dict[tuple[object, ...], float]) -> float | None:

@@ -98,6 +98,22 @@ def test_a_kind_that_was_not_measured_is_scaled_as_expected(study: MakeStudy) ->
     assert here.at(200) == pytest.approx(60)  # this machine takes twice as long as expected
 
 
+def test_the_first_run_compiles_for_all(study: MakeStudy) -> None:
+    """30 s of compiling, as on a busy machine, are not expected of runs that load the programs."""
+    here = study(3, places=1)
+    here.begin(0)
+    here.at(10, run0=100)
+    for now in range(10, 41):
+        here.at(float(now), run0="compiling")
+    here.at(41, run0=110)
+    assert here.at(46, run0=160) == pytest.approx(
+        14 + 2 * (41 - 31 + 20), abs=1
+    )  # 0.1 s a step; 10 s without compiling
+    here.at(60)
+    here.end(0)
+    assert here.at(60) == pytest.approx(2 * 29, abs=2)
+
+
 def test_jobs_wait_for_those_that_they_need(study: MakeStudy) -> None:
     here = study(2, stages=STAGES, dense=100.0, mask=10.0, ticket=50.0)
     here.begin(0)
