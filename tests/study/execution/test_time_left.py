@@ -106,9 +106,7 @@ def test_the_first_run_compiles_for_all(study: MakeStudy) -> None:
     for now in range(10, 41):
         here.at(float(now), run0="compiling")
     here.at(41, run0=110)
-    assert here.at(46, run0=160) == pytest.approx(
-        14 + 2 * (41 - 31 + 20), abs=1
-    )  # 0.1 s a step; 10 s without compiling
+    assert here.at(46, run0=160) == pytest.approx(14 + 2 * (41 - 31 + 20), abs=1)  # 0.1 s a step, 11 s to start
     here.at(60)
     here.end(0)
     assert here.at(60) == pytest.approx(2 * 29, abs=2)
