@@ -3,12 +3,14 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.call_here import call_here
 from tests.peer_environments import sb3_python, sbx_python
+from tests.started import kill_what_still_runs
 
 __all__ = ["sb3_python", "sbx_python"]  # fixtures
 
@@ -72,6 +74,12 @@ def _films_are_made_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 def _no_line_says_that_a_trial_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy machine every trial does, and the line would be in the output that tests look at."""
     monkeypatch.setattr("rlottery.study.planning.trials.SILENT_SECONDS", 1e6)
+
+
+@pytest.fixture(autouse=True)
+def _commands_end_with_their_test() -> Iterator[None]:
+    yield
+    kill_what_still_runs()
 
 
 def pytest_unconfigure() -> None:

@@ -47,6 +47,8 @@ from rlottery.storage.metrics_log import WALL_CLOCK
 from rlottery.storage.paths import RunFiles
 from rlottery.storage.progress import read_progress
 from rlottery.study.execution import template
+from tests.started import ends_with_its_test
+from tests.waiting import wait_for
 
 if TYPE_CHECKING:  # imports JAX
     from tests.cases import Case
@@ -184,7 +186,7 @@ def start(folder: Path, *arguments: str, environment: dict[str, str] | None = No
     code = code if IS_SCRIPT else WITHOUT_REPORT + code
     own = {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])} | ({"XLA_FLAGS": ""} if IS_SCRIPT else {})
     with (folder / "command.log").open("a") as log:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-c", code, "run", "config.yaml", *arguments],
             cwd=folder,
             env=os.environ | own | (environment or {}),
@@ -193,6 +195,7 @@ def start(folder: Path, *arguments: str, environment: dict[str, str] | None = No
             text=True,
             start_new_session=True,
         )
+    return ends_with_its_test(process)
 
 
 def make_study(folder: Path, config: str) -> Path:
@@ -215,7 +218,8 @@ def starter_of_node(files: RunFiles) -> int:
 
 
 def worker_of(files: RunFiles) -> int:
-    """The process that trains a run."""
+    """The process that trains a run, which may be about to begin."""
+    wait_for(lambda: read_progress(files.progress) is not None)
     progress = read_progress(files.progress)
     assert progress is not None
     return progress.pid

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.faults import ALWAYS, digests, make_study
+from tests.started import ends_with_its_test
 from tests.study.studies import TINY
 
 CODES = {signal.SIGTERM: 75, signal.SIGHUP: 75, signal.SIGINT: 130}
@@ -65,7 +66,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
         "signal.signal(signal.SIGINT, signal.default_int_handler); from rlottery.__main__ import main; main()"
     )
     with (folder / "output.log").open("a") as log, (folder / "errors.log").open("w") as errors:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-c", code, *arguments],
             cwd=folder,
             env=os.environ | {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path]), MARK: str(folder)},
@@ -75,6 +76,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
             text=True,
             start_new_session=True,
         )
+    return ends_with_its_test(process)
 
 
 def handles_signals(process: subprocess.Popen[str]) -> bool:
