@@ -14,9 +14,9 @@ from tests.started import kill_what_still_runs
 
 __all__ = ["sb3_python", "sbx_python"]  # fixtures
 
-# On the CPU whatever the machine has, compiled in half the time, with the bits of a worker.
+# On the CPU whatever the machine has, compiled in a fifth of the time, with the bits of a worker.
 os.environ["JAX_PLATFORMS"] = "cpu"
-FLAGS = "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false"
+FLAGS = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_multi_thread_eigen=false"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}".strip()
 
 OWN_CACHE = None if "RLOTTERY_TEST_CACHE" in os.environ else tempfile.mkdtemp(prefix="jax-cache-")

@@ -23,7 +23,6 @@ pytestmark = pytest.mark.skipif(not DASK, reason="needs Dask: uv sync, or pip in
 def test_a_study_goes_on_with_new_workers_and_a_new_scheduler_to_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XLA_FLAGS", "")  # compiled as users have it
     here, there = make_study(tmp_path / "here"), make_study(tmp_path / "there")
     undisturbed = start(here, ALWAYS)
     dense, ticket = (Store(there / "data").run("held_Held-v0", 0, arm) for arm in ("dense", "magnitude-80"))
