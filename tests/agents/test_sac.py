@@ -31,6 +31,7 @@ from tests.agents.small import (
     random_masks,
     with_masks,
 )
+from tests.compiler_options import FUSED
 
 GROUPS = ("actor", "critic")
 
@@ -288,10 +289,13 @@ def test_targets_follow_by_the_polyak_share() -> None:
 
 
 def test_full_masks_change_no_bit() -> None:
-    # As conftest.py has it compiled: a higher level fuses other multiplications and additions in either program.
+    # By the emitters that users have, at conftest.py's level: a higher one, or other emitters, fuse multiplications and
+    # additions of one program otherwise than those of the other.
+    update = jax.jit(partial(sac.update, settings=SETTINGS), compiler_options=FUSED)
     dense = fresh(2)
-    full = jax.tree.map(np.ones_like, random_masks(dense.params))
-    dense, masked = advanced(dense, 20), advanced(with_masks(dense, full), 20)
+    masked = with_masks(dense, jax.tree.map(np.ones_like, random_masks(dense.params)))
+    for index in range(20):
+        (dense, _), (masked, _) = (update(state, random_batch(index)) for state in (dense, masked))
     assert _same(dense._replace(masks={}, key=0), masked._replace(masks={}, key=0))
 
 

@@ -12,6 +12,7 @@ from rlottery.agents.kernels.library import find
 from rlottery.agents.kernels.native import Compact
 from rlottery.agents.networks import mlp
 from rlottery.agents.sac import SAC
+from rlottery.training.compilation import compile_update, compiler_options
 from rlottery.training.learner import NOISE_STEPS, CpuLearner, Noise, _CompactOutputs
 from tests.agents.kernels.agents import (
     NOISE,
@@ -26,6 +27,7 @@ from tests.agents.kernels.agents import (
     transitions,
 )
 from tests.cases import EACH, Case
+from tests.compiler_options import AS_USERS_HAVE_IT
 
 FORMS = [False, pytest.param(True, marks=pytest.mark.skipif(not find().usable, reason=f"the kernels are {find()}"))]
 
@@ -130,7 +132,12 @@ def test_padding_stays_zero() -> None:
 
 
 @pytest.mark.skipif(not find().usable, reason=f"the kernels are {find()}")
-def test_padding_changes_no_bits() -> None:
+def test_padding_changes_no_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where programs are compiled as users have it. Other code for fused operations rounds some lengths otherwise."""
+    options = compiler_options() | AS_USERS_HAVE_IT
+    monkeypatch.setattr("rlottery.training.compilation.compiler_options", lambda: options)
+    # Programs of other options are neither used here nor left behind.
+    monkeypatch.setattr("rlottery.training.learner.compile_update", compile_update.__wrapped__)
     exact = CpuLearner(replace(SAC, elementwise=False), SETTINGS, ticket(0.9), SPEC, NOISE, kernels=True)
     padded = learner(ticket(0.9), kernels=True)
     for rows in transitions(5):
