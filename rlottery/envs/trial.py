@@ -8,12 +8,13 @@ of its reset and from the actions alone. Whatever breaks that is found here, bef
 import contextlib
 import hashlib
 import random
+import re
 import site
 import sys
 import sysconfig
 import time
 from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -234,15 +235,21 @@ def _noted(notes: list[str], what: str) -> Iterator[None]:
 
 def _packages_of(environment: Environment) -> dict[str, str]:
     """The versions of the installed packages that the environment comes from or may use."""
-    names = set(_PACKAGES)
-    modules = {type(environment.unwrapped).__module__.partition(".")[0]} - names
-    if modules:  # the list of all packages takes long to read
-        names |= {name for module in modules for name in packages_distributions().get(module, ())}
+    module = type(environment.unwrapped).__module__.partition(".")[0]
     found = {}
-    for name in sorted(names):
+    for name in sorted({*_PACKAGES, *_packages_with(module)}):
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
+
+
+def _packages_with(module: str) -> Iterator[str]:
+    """Installed packages with this top-level module. (`packages_distributions` lists all files first: a second.)"""
+    recorded = re.compile(rf"^{re.escape(module)}[/.]", re.MULTILINE)
+    for package in distributions():
+        named = (package.read_text("top_level.txt") or "").split()
+        if module in named or recorded.search(package.read_text("RECORD") or ""):
+            yield package.name
 
 
 def _own_sources() -> dict[str, str]:

@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from typing import Any
 
 import gymnasium
@@ -283,3 +284,10 @@ def test_an_id_that_never_has_a_version_needs_none() -> None:
         assert try_task("rlottery-tests/Walk", {})["steps"] == 12
     finally:
         del gymnasium.registry["rlottery-tests/Walk"]
+
+
+@pytest.mark.parametrize(("module", "package"), [("yaml.envs", "PyYAML"), ("msgpack", "msgpack"), ("yam", None)])
+def test_the_package_of_the_environment_has_its_version(trial: Of, module: str, package: str | None) -> None:
+    found = trial(type("Installed", (Walk,), {"__module__": module}))["packages"]
+    assert set(found) - {package} == {"gymnasium", "metaworld", "mujoco", "numpy"}
+    assert package is None or found[package] == version(package)
