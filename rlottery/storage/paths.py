@@ -64,6 +64,7 @@ class RunFiles:
     folder: Path
 
     manifest = _Below("manifest.json")
+    imported = _Below("imported.json")
     metrics = _Below("metrics.jsonl")
     initial = _Below("initial.safetensors")
     agent = _Below("agent.safetensors")

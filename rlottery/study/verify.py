@@ -98,13 +98,15 @@ def examine_run(run: RunFiles) -> tuple[int, list[Problem]]:
     """How many files of a run were checked, and what is wrong with them."""
     files, problems = _examine_aside(run)
     waits = _what_happens_to_aside(run)
-    repeated = waits or _REPEATED
+    repeated = waits or (_IMPORT_AGAIN if run.imported.exists() else _REPEATED)
     try:
         manifest = read_manifest(run)
     except DamagedError as error:
         return 1 + files, [Problem(error.file, error.why, repeated), *problems]
     except StudyError as error:
         return 1 + files, [Problem(run.manifest, str(error), _OTHER_VERSION), *problems]
+    if manifest is None and run.imported.exists():
+        return 1 + files, [Problem(run.manifest, "it is missing", repeated), *problems]
     if manifest is None or manifest["status"] == "failed":
         more, found_there = _examine_unfinished(run, repeated)
         return more + files, [*found_there, *problems]

@@ -5,6 +5,7 @@ import inspect
 import io
 import json
 import pickle
+import re
 import shutil
 import zipfile
 from collections.abc import Callable, Mapping
@@ -424,11 +425,17 @@ def test_damage_is_repaired_by_importing_again(monkeypatch: pytest.MonkeyPatch) 
     assert (DENSE / "agent.safetensors").read_bytes() == before and call("verify")[0] == 0
 
 
-def test_a_damaged_manifest_is_repaired_by_importing_again() -> None:
+@pytest.mark.parametrize("how", ["damaged", "missing"])
+def test_without_its_manifest_it_is_not_trained_but_imported_again(how: str) -> None:
     imported("--initial", INITIAL, *TASK, *QUICK)
     manifest = DENSE / "manifest.json"
     before, arrays = json.loads(manifest.read_text()), (DENSE / "agent.safetensors").read_bytes()
-    manifest.write_text(manifest.read_text().replace("Stable-Baselines3", "Stable-Baselines4"))
+    if how == "missing":
+        manifest.unlink()
+    else:
+        manifest.write_text(manifest.read_text().replace("Stable-Baselines3", "Stable-Baselines4"))
+    assert re.search("manifest.json is damaged: it.* The agent was imported and can't be trained", refusal("run"))
+    assert "Import the agent again" in call("verify")[1]
     assert "aren't those of this agent and its initial weights" in refusal("import", AGENT)
     imported("--initial", INITIAL)
     after = json.loads(manifest.read_text())

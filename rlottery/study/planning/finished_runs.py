@@ -22,6 +22,8 @@ from rlottery.study.planning.fingerprints import Fingerprint, dense_fingerprint,
 from rlottery.study.planning.jobs import TRAINING, UNTRAINED, Job
 from rlottery.study.planning.read_once import once
 
+_IMPORT_AGAIN = "can't be trained again here. Import it again, as before: rlottery import"
+
 
 class DivergedRunError(StudyError):
     """A run that ended in NaN or infinity. This is its result: the run is not repeated, and it counts as diverged."""
@@ -88,12 +90,18 @@ def _dense_manifest(job: Job) -> Manifest:
 
 
 def imported_manifest(job: Job) -> Manifest | None:
-    """The manifest of the job's dense run if another tool trained it; it can't be trained again here."""
-    with contextlib.suppress(DamagedError):
+    """The manifest of the job's dense run if another tool trained it; it can't be trained again here.
+
+    Raises StudyError if another tool trained it, and the manifest is missing or damaged.
+    """
+    why = "it is missing"
+    try:
         manifest = ended_manifest(job.files)
-        if manifest is not None and "imported" in manifest:
-            return manifest
-    return None
+    except DamagedError as error:
+        manifest, why = None, error.why
+    if manifest is None and job.files.imported.exists():
+        raise StudyError(f"{job.files.manifest} is damaged: {why}. The agent was imported and {_IMPORT_AGAIN}")
+    return manifest if manifest is not None and "imported" in manifest else None
 
 
 def check_imported_is_intact(files: RunFiles, manifest: Manifest) -> None:
@@ -101,8 +109,7 @@ def check_imported_is_intact(files: RunFiles, manifest: Manifest) -> None:
     for error in damage_of_run(files, manifest):
         source = manifest["imported"]["agent"]["file"]
         raise StudyError(
-            f"{error.file} is damaged: {error.why}. The agent was imported from {source} and can't be trained again "
-            "here. Import it again, as before: rlottery import"
+            f"{error.file} is damaged: {error.why}. The agent was imported from {source} and {_IMPORT_AGAIN}"
         )
 
 

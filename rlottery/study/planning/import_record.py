@@ -105,15 +105,18 @@ def existing_run(job: Job, imported: Imported, agent: ForeignAgent, initial: For
     """
     files = job.files
     other = f"Choose another seed or folder: --seed N, --to FOLDER. Or delete {files.folder}."
+    why = "it is missing"
     try:
         manifest = read_manifest(files)
     except DamagedError as error:
+        manifest, why = None, error.why
+    if manifest is None and (files.manifest.exists() or files.imported.exists()):
         if _has_arrays(files, agent) and _has_initial(files, initial or agent):
             return None  # it is written again
         raise StudyError(
-            f"{files.manifest} is damaged: {error.why}. The run's arrays aren't those of this agent and its initial "
+            f"{files.manifest} is damaged: {why}. The run's arrays aren't those of this agent and its initial "
             f"weights, so it can't be repaired from them. {other}"
-        ) from None
+        )
     if manifest is None:
         if files.folder.exists() and any(files.folder.iterdir()):
             raise StudyError(f"{files.folder} has a run that isn't finished. {other}")

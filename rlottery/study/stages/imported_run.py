@@ -17,7 +17,7 @@ from rlottery.envs import DiscreteActions, OpenEnvironments
 from rlottery.errors import ForeignFileError
 from rlottery.interop.agent import ForeignAgent
 from rlottery.storage.disk import write_arrays, write_bytes, write_folder
-from rlottery.storage.manifests import Imported, Manifest, file_entry, write_manifest
+from rlottery.storage.manifests import Imported, Manifest, file_entry, write_manifest, write_sealed
 from rlottery.storage.metrics_log import MetricsLog, MetricsRow
 from rlottery.storage.paths import REPLAY_FILES, RunFiles, Store
 from rlottery.storage.study_record import one_command_at_a_time
@@ -200,6 +200,7 @@ def write_imported_run(
             "files": {name: file_entry(files.folder / name) for name in names},
         }
         write_manifest(files, manifest)
+        write_sealed(files.imported, {"format_version": manifest["format_version"], "imported": imported})
         is_new = not folder.exists()
         with config_change(job.config.data, text) as content:
             _put_in_place(files, job.files)
