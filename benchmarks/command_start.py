@@ -12,7 +12,8 @@ takes that imports nothing.
 Also counts the modules that a process has imported at its end, without those of its children. Prints everything and
 writes benchmarks/results/command_start.csv, where rows of other code or other processors are kept.
 
-The rows there were measured while other work ran on all cores, which makes even seconds of the processor longer.
+The rows `now` there were measured on an idle core, the others while other work ran on all cores, which makes even
+seconds of the processor longer.
 """
 
 import argparse

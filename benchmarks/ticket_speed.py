@@ -5,7 +5,8 @@
 SAC with the inputs and outputs of Meta-World's tasks and two hidden layers, on one core. The dense agent, the ticket
 and NumPy's matrix product are measured in turns in one pinned process, by its CPU time. A ratio is the median over
 rounds. Masks are random (uniform, erk), or keep the highest Taylor scores of a fresh agent (global, one ranking for
-each group). Writes benchmarks/results/ticket_speed.csv, with the processor's name and the kernels in every row.
+each group). Writes benchmarks/results/ticket_speed.csv, with the processor's name and the kernels in every row. Rows of
+other sizes, processors and kernels stay there.
 """
 
 import argparse
@@ -43,7 +44,7 @@ def main() -> None:
     for width, batch in product(given.widths, given.batches):
         with Worker(given.core) as worker:  # a new process for each size: its programs and buffers are not kept
             rows += compare(worker, width, batch, given.rounds)
-    write_rows("ticket_speed.csv", rows)
+    write_rows("ticket_speed.csv", rows, keep=("width", "batch", "processor", "kernels"))
 
 
 def compare(worker: Worker, width: int, batch: int, rounds: int) -> Iterator[dict[str, object]]:
