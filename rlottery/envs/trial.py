@@ -36,24 +36,28 @@ _PACKAGES = ("gymnasium", "metaworld", "mujoco", "numpy")
 _SEEDS = (0x5EED0001, 0x5EED0002)
 
 
-def try_task(task: str, kwargs: dict[str, Any], rendering: bool = False) -> dict[str, Any]:
+def try_task(task: str, kwargs: dict[str, Any], rendering: bool = False, has_runs: bool = False) -> dict[str, Any]:
     """Try a task in this process, which the task's code may change or end.
 
     Args:
         rendering: whether to try to render it, which may take seconds.
+        has_runs: whether the study has runs of it. Then an id without a version is only noted.
 
     Returns:
         The fields of `rlottery.storage.trial_record.Trial`, of JSON types.
 
     Raises:
-        TaskError: the task can't be made or used at all, or its id lacks a version; or what its own code raises.
+        TaskError: the task can't be made or used at all, or its id lacks a version and it has no runs; or what its own
+            code raises.
     """
     notes: list[str] = []
     one = make(task, kwargs)
     if (versioned := with_version(task)) is not None:
-        raise TaskError(
-            f"Task {task!r} has no version, so it would be another task once there is a newer one. Write {versioned}."
-        )
+        why = f"Task {task!r} has no version, so it would be another task once there is a newer one."
+        if not has_runs:
+            one.close()
+            raise TaskError(f"{why} Write {versioned}.")
+        notes.append(f"{why} In another study, write {versioned}.")
     other = _second(task, kwargs)
     began = time.perf_counter()
     first, ended = _play(one, _SEEDS[0], MOST_STEPS)
@@ -237,7 +241,7 @@ def _packages_of(environment: Environment) -> dict[str, str]:
     """The versions of the installed packages that the environment comes from or may use."""
     module = type(environment.unwrapped).__module__.partition(".")[0]
     found = {}
-    for name in sorted({*_PACKAGES, *_packages_with(module)}):
+    for name in sorted({*_PACKAGES, *(_packages_with(module) if module not in _PACKAGES else ())}):
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return found

@@ -276,6 +276,8 @@ def test_an_id_without_its_version_is_refused_with_the_newest(task: str, version
     with pytest.raises(TaskError, match=f"Task '{re.escape(task)}' has no version.*Write {re.escape(versioned)}.$"):
         try_task(task, {})
     assert try_task(versioned, {})["deviations"] == {}
+    notes = try_task(task, {}, has_runs=True)["notes"]
+    assert f"In another study, write {versioned}." in notes[0]
 
 
 def test_an_id_that_never_has_a_version_needs_none() -> None:

@@ -60,7 +60,7 @@ def try_tasks(config: Config, say: Callable[[str], None] = lambda line: None, fi
         for start in range(0, len(todo), MOST_AT_ONCE):
             some = todo[start : start + MOST_AT_ONCE]
             with ExitStack() as stack:
-                calls = [stack.enter_context(_started(task)) for task in some]
+                calls = [stack.enter_context(_started(task, has_runs=_has_runs(store, task))) for task in some]
                 for task, call in zip(some, calls, strict=True):
                     trials[task.id] = _made[_key(task)] = _result(task, call)
     for task in config.tasks:
@@ -107,9 +107,13 @@ def _told_if_slow(tasks: Sequence[Task], say: Callable[[str], None]) -> Iterator
         timer.cancel()
 
 
-def _started(task: Task, *, rendering: bool = False) -> ChildCall:
+def _has_runs(store: Store, task: Task) -> bool:
+    return (store.runs / task.name).exists()
+
+
+def _started(task: Task, *, rendering: bool = False, has_runs: bool = False) -> ChildCall:
     try:
-        return ChildCall("rlottery.envs.trial:try_task", task.id, task.kwargs, rendering, seconds=SECONDS)
+        return ChildCall("rlottery.envs.trial:try_task", task.id, task.kwargs, rendering, has_runs, seconds=SECONDS)
     except OSError as error:
         raise TaskError(f"{task.id} can't be tried, because no process can be started: {error.strerror}") from None
 
