@@ -271,6 +271,19 @@ def checked(kind: type[_T], content: object, path: Path) -> _T:
         raise DamagedError(path, f"{place}: {why[:200]}") from None
 
 
+def write_imported(files: RunFiles, imported: Imported) -> None:
+    """Record beside the manifest what a run was made from: if the manifest is lost, it is known not to be trained."""
+    write_sealed(files.imported, {"format_version": MANIFEST_FORMAT, "imported": imported})
+
+
+def read_imported(files: RunFiles) -> Imported | None:
+    """What `imported.json` says of a run; None if another version of rlottery wrote it, or no agent was imported."""
+    try:
+        return checked(Imported, read_sealed(files.imported).get("imported"), files.imported)
+    except (FileNotFoundError, StudyError):
+        return None
+
+
 def is_from_seed(imported: Mapping[str, Any]) -> bool:
     """Whether an agent's initial weights were reconstructed from its seed, and given by no file."""
     initial = imported.get("initial", {})

@@ -19,7 +19,7 @@ from rlottery.interop.reconstruction import Reconstruction, check_same, makes_we
 from rlottery.interop.replay import ForeignReplay, read_replay
 from rlottery.report.wording import plural
 from rlottery.storage.disk import write_bytes
-from rlottery.storage.manifests import Imported, is_from_seed
+from rlottery.storage.manifests import Imported, is_from_seed, write_imported
 from rlottery.storage.metrics_log import MetricsRow
 from rlottery.storage.open_study import check_data_folder
 from rlottery.storage.paths import Store
@@ -178,6 +178,8 @@ def _import(request: Request, say: Callable[[str], None]) -> ImportedAgent:
     check_is_new_to_study(job, imported, file.agent)
     gets_replay = bool(replay is not None or request.collect)
     if found is not None and not (gets_replay and found.get("replay") != "saved"):
+        if not job.files.imported.exists():  # an earlier version imported it
+            write_imported(job.files, found["imported"])
         with config_change(target.config.data, text) as content:
             if content is not None:
                 write_bytes(target.path, content)

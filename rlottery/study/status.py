@@ -102,7 +102,7 @@ def status_table(config: Config) -> Group:
 def _is_imported(files: RunFiles) -> bool:
     """Whether a run is an agent of another library, which is complete from the start."""
     found = _manifest_or_error(files)
-    return found is not None and not isinstance(found, StudyError) and "imported" in found
+    return files.imported.exists() or (found is not None and not isinstance(found, StudyError) and "imported" in found)
 
 
 def kept_by_masks(task: str, finished: Mapping[str, Sequence[Manifest]]) -> list[Sentence | RunTable]:
@@ -209,7 +209,7 @@ def _state(
             return trained_again
         return _unfinished_state(files) if found is None else _ended_state(files, found)
     except DamagedError as error:
-        return _trained_again(files, None) or State("damaged", _damage_text(error))
+        return _trained_again(files, None) or State("damaged", _damage_text(error, imported=files.imported.exists()))
     except StudyError as error:
         return State("damaged", str(error))
 
@@ -269,6 +269,8 @@ def _damage_text(error: DamagedError, *, imported: bool = False) -> str:
 
 def _unfinished_state(files: RunFiles) -> State:
     """The state of a run without a manifest, whose worker is not running."""
+    if files.imported.exists():
+        return State("damaged", _damage_text(DamagedError(files.manifest, "it is missing"), imported=True))
     found = checkpoint_to_continue(files)
     if found is not None:
         return State("interrupted", f"continues from step {found.record['env_steps']:,} when the study is run again")

@@ -434,13 +434,42 @@ def test_without_its_manifest_it_is_not_trained_but_imported_again(how: str) -> 
         manifest.unlink()
     else:
         manifest.write_text(manifest.read_text().replace("Stable-Baselines3", "Stable-Baselines4"))
-    assert re.search("manifest.json is damaged: it.* The agent was imported and can't be trained", refusal("run"))
-    assert "Import the agent again" in call("verify")[1]
+    said = "manifest.json is damaged: it.* The agent was imported from agent.zip and can't be trained again"
+    assert re.search(said, refusal("run")) and re.search(said, refusal("run", "--stages", "mask,ticket"))
+    for command in ("verify", "status"):
+        assert "mport the agent again" in " ".join(call(command)[1].split())
     assert "aren't those of this agent and its initial weights" in refusal("import", AGENT)
     imported("--initial", INITIAL)
     after = json.loads(manifest.read_text())
     assert after["imported"] == before["imported"] and (DENSE / "agent.safetensors").read_bytes() == arrays
     assert call("verify")[0] == 0
+
+
+def test_data_for_criteria_are_not_lost_when_a_run_is_repaired() -> None:
+    imported(*TASK, *QUICK, "--collect", "40")
+    replay = {path.name: path.read_bytes() for path in (DENSE / "replay").iterdir()}
+    (DENSE / "manifest.json").unlink()
+    assert "would delete them. Give them as before: --collect 40." in refusal("import", AGENT)
+    assert replay == {path.name: path.read_bytes() for path in (DENSE / "replay").iterdir()}
+    imported("--collect", "40")
+    assert call("verify")[0] == 0 and (DENSE / "replay").exists()
+    (DENSE / "agent.safetensors").write_bytes(b"")
+    assert "would delete them" in refusal("import", AGENT)
+
+
+def test_the_record_of_an_imported_agent_is_checked_and_made_for_earlier_imports() -> None:
+    imported("--initial", INITIAL, *TASK, *QUICK)
+    (DENSE / "imported.json").write_text("{}")
+    assert "imported.json" in refusal("run")
+    imported("--initial", INITIAL)
+    before = json.loads((DENSE / "imported.json").read_text())
+    manifest = read_manifest(RunFiles(DENSE))  # as of an earlier version, which wrote no such record
+    assert manifest is not None and manifest["files"].pop("imported.json")
+    write_manifest(RunFiles(DENSE), manifest)
+    (DENSE / "imported.json").unlink()
+    assert call("verify")[0] == 0
+    imported("--initial", INITIAL)
+    assert json.loads((DENSE / "imported.json").read_text()) == before
 
 
 def test_it_cant_be_rewound_to_a_step_that_nobody_saved() -> None:

@@ -14,6 +14,7 @@ from rlottery.storage.manifests import (
     ManifestStatus,
     algorithm_in,
     find_damage,
+    read_imported,
     read_manifest,
 )
 from rlottery.storage.paths import REPLAY_FILES, RunFiles, replay_is_saved
@@ -80,6 +81,7 @@ def dense_manifest(job: Job) -> Manifest:
 
 def _dense_manifest(job: Job) -> Manifest:
     fix = "Train it first: main(train_agent=True), or this command with: --stages dense"
+    check_imported_has_manifest(job.dense_files)
     manifest = matching_manifest(job.dense_files, dense_fingerprint(job.config, job.task, job.seed))
     if manifest is None:
         raise StudyError(f"Dense agent not found: {job.dense_files.folder}\n{fix}")
@@ -94,14 +96,26 @@ def imported_manifest(job: Job) -> Manifest | None:
 
     Raises StudyError if another tool trained it, and the manifest is missing or damaged.
     """
+    check_imported_has_manifest(job.files)
+    with contextlib.suppress(DamagedError):
+        manifest = ended_manifest(job.files)
+        if manifest is not None and "imported" in manifest:
+            return manifest
+    return None
+
+
+def check_imported_has_manifest(files: RunFiles) -> None:
+    """Raise StudyError if another tool trained a run's agent, and the run's manifest is missing or damaged."""
     why = "it is missing"
     try:
-        manifest = ended_manifest(job.files)
+        if ended_manifest(files) is not None:
+            return
     except DamagedError as error:
-        manifest, why = None, error.why
-    if manifest is None and job.files.imported.exists():
-        raise StudyError(f"{job.files.manifest} is damaged: {why}. The agent was imported and {_IMPORT_AGAIN}")
-    return manifest if manifest is not None and "imported" in manifest else None
+        why = error.why
+    if files.imported.exists():
+        record = read_imported(files)
+        source = "" if record is None else f" from {record['agent']['file']}"
+        raise StudyError(f"{files.manifest} is damaged: {why}. The agent was imported{source} and {_IMPORT_AGAIN}")
 
 
 def check_imported_is_intact(files: RunFiles, manifest: Manifest) -> None:

@@ -18,7 +18,15 @@ from rlottery.interop.read_agent import AgentFile
 from rlottery.interop.reconstruction import Reconstruction
 from rlottery.interop.replay import ForeignReplay
 from rlottery.storage.disk import file_digest, read_arrays
-from rlottery.storage.manifests import DamagedError, Imported, Manifest, SourceFile, find_damage, read_manifest
+from rlottery.storage.manifests import (
+    DamagedError,
+    Imported,
+    Manifest,
+    SourceFile,
+    find_damage,
+    read_imported,
+    read_manifest,
+)
 from rlottery.storage.paths import RunFiles, Store
 from rlottery.storage.transitions import Transitions
 from rlottery.study.planning.fingerprints import dense_fingerprint
@@ -112,6 +120,7 @@ def existing_run(job: Job, imported: Imported, agent: ForeignAgent, initial: For
         manifest, why = None, error.why
     if manifest is None and (files.manifest.exists() or files.imported.exists()):
         if _has_arrays(files, agent) and _has_initial(files, initial or agent):
+            _check_data_stay(files, imported, read_imported(files))
             return None  # it is written again
         raise StudyError(
             f"{files.manifest} is damaged: {why}. The run's arrays aren't those of this agent and its initial "
@@ -130,6 +139,7 @@ def existing_run(job: Job, imported: Imported, agent: ForeignAgent, initial: For
     if not _is_same(before.get("initial"), imported.get("initial")):
         raise StudyError(f"{files.folder} has this agent with other initial weights. {other}")
     if find_damage(files.folder, manifest["files"]):
+        _check_data_stay(files, imported, before)
         return None
     if before["agent"].get("content") != imported["agent"].get("content") and not _has_arrays(files, agent):
         raise StudyError(f"{files.folder} has this agent with other statistics (--normalisation). {other}")
@@ -140,6 +150,21 @@ def existing_run(job: Job, imported: Imported, agent: ForeignAgent, initial: For
     if manifest.get("replay") == "saved" and gets_data and not same_data:
         raise StudyError(f"{files.folder} has this agent with other data for criteria. {other}")
     return manifest
+
+
+def _check_data_stay(files: RunFiles, imported: Imported, before: Imported | None) -> None:
+    """Raise StudyError if the run has data for criteria, and an import that replaces its files brings none."""
+    if "replay" in imported or "collected" in imported or not files.replay.exists():
+        return
+    flag = "--replay FILE or --collect N"
+    if before is not None and "collected" in before:
+        flag = f"--collect {before['collected']}"
+    elif before is not None and "replay" in before:
+        flag = f"--replay {before['replay']['file']}"
+    raise StudyError(
+        f"{files.replay} has the run's data for criteria, and to repair the run without them would delete them. Give "
+        f"them as before: {flag}. Or delete {files.replay}."
+    )
 
 
 def check_is_new_to_study(job: Job, imported: Imported, agent: ForeignAgent) -> None:

@@ -17,7 +17,7 @@ from rlottery.envs import DiscreteActions, OpenEnvironments
 from rlottery.errors import ForeignFileError
 from rlottery.interop.agent import ForeignAgent
 from rlottery.storage.disk import write_arrays, write_bytes, write_folder
-from rlottery.storage.manifests import Imported, Manifest, file_entry, write_manifest, write_sealed
+from rlottery.storage.manifests import Imported, Manifest, file_entry, write_imported, write_manifest
 from rlottery.storage.metrics_log import MetricsLog, MetricsRow
 from rlottery.storage.paths import REPLAY_FILES, RunFiles, Store
 from rlottery.storage.study_record import one_command_at_a_time
@@ -189,6 +189,8 @@ def write_imported_run(
         if replay is not None:
             write_folder(files.replay, lambda at: _save_replay(at, replay.fields))
             names += [name for name in REPLAY_FILES if (files.folder / name).exists()]
+        write_imported(files, imported)
+        names.append(files.imported.name)
         manifest: Manifest = {
             **manifest_head(job, "done", dense_fingerprint(job.config, job.task, job.seed)),
             "env_steps": job.env_steps,
@@ -200,7 +202,6 @@ def write_imported_run(
             "files": {name: file_entry(files.folder / name) for name in names},
         }
         write_manifest(files, manifest)
-        write_sealed(files.imported, {"format_version": manifest["format_version"], "imported": imported})
         is_new = not folder.exists()
         with config_change(job.config.data, text) as content:
             _put_in_place(files, job.files)
