@@ -11,25 +11,19 @@ takes that imports nothing.
 
 Also counts the modules that a process has imported at its end, without those of its children. Prints everything and
 writes benchmarks/results/command_start.csv, where rows of other code or other processors are kept.
-
-The rows `now` there were measured on an idle core, the others while other work ran on all cores, which makes even
-seconds of the processor longer.
 """
 
 import argparse
-import csv
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.result_tables import write_rows
 from rlottery.study.versions import processor
 
-RESULTS = Path(__file__).parent / "results" / "command_start.csv"
-HEADINGS = ("code", "processor", "command", "processor_seconds", "seconds", "modules")
 COMMANDS = {"python": None, "help": ["--help"], "arms": ["arms"], "status": ["status"], "doctor": ["doctor"]}
 RUN = "import sys; sys.argv[0] = 'rlottery'; from rlottery.__main__ import main; main()"
 COUNT = "import atexit, sys; atexit.register(lambda: print(len(sys.modules), file=sys.stderr)); "
@@ -48,7 +42,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="how often each command is started")
     parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=list(COMMANDS))
     asked = parser.parse_args()
-    name, rows = processor().get("processor", ""), []
+    name, rows = processor().get("processor", ""), list[dict[str, object]]()
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "-c", RUN, "init"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
         found: dict[str, list[Used]] = {command: [] for command in asked.commands}
@@ -58,14 +52,9 @@ def main() -> None:
         for command, (_, *of_command) in found.items():
             least = Used(*map(min, zip(*of_command, strict=True)))
             modules = number_of_modules(command, folder)
-            seconds = [f"{value:.2f}" for value in least]
-            print(f"{command:>8}: {seconds[0]} s of the processor, {seconds[1]} s, {modules} modules")
-            rows.append([asked.code, name, command, *seconds, modules])
-    kept = list(csv.reader(RESULTS.read_text().splitlines()))[1:] if RESULTS.exists() else []
-    new = {tuple(row[:3]) for row in rows}
-    with RESULTS.open("w", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerows([HEADINGS, *(row for row in kept if tuple(row[:3]) not in new), *rows])
+            seconds = {field: f"{value:.2f}" for field, value in least._asdict().items()}
+            rows.append({"code": asked.code, "processor": name, "command": command, **seconds, "modules": modules})
+    write_rows("command_start.csv", rows, keep=("code", "processor", "command"))
 
 
 def arguments(command: str) -> list[str]:

@@ -17,7 +17,10 @@ def write_rows(name: str, rows: Sequence[Mapping[str, object]], *, keep: Sequenc
     if keep and path.exists():
         new = {tuple(str(row[key]) for key in keep) for row in rows}
         with path.open(newline="") as file:
-            earlier = [row for row in csv.DictReader(file) if tuple(row[key] for key in keep) not in new]
+            table = csv.DictReader(file)
+            earlier = [row for row in table if tuple(row[key] for key in keep) not in new]
+        if list(table.fieldnames or ()) != list(rows[0]):
+            raise ValueError(f"{path} has the columns {table.fieldnames}: move it away, or give it those of new rows")
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()

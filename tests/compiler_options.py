@@ -1,4 +1,4 @@
-"""Options of XLA for tests of what only programs compiled as users have them promise."""
+"""Options of XLA for tests of bits that depend on how elementwise operations are fused."""
 
 FUSED = {"xla_cpu_use_fusion_emitters": True}
 """Elementwise operations are fused by the emitters that conftest.py turns off."""

@@ -289,8 +289,8 @@ def test_targets_follow_by_the_polyak_share() -> None:
 
 
 def test_full_masks_change_no_bit() -> None:
-    # By the emitters that users have, at conftest.py's level: a higher one, or other emitters, fuse multiplications and
-    # additions of one program otherwise than those of the other.
+    # At optimisation level 0, with the emitters that users have. A higher level, or other emitters, fuse the operations
+    # of one program otherwise than those of the other.
     update = jax.jit(partial(sac.update, settings=SETTINGS), compiler_options=FUSED)
     dense = fresh(2)
     masked = with_masks(dense, jax.tree.map(np.ones_like, random_masks(dense.params)))
