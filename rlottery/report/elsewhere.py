@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
+from pydantic import ValidationError
 
 from rlottery.analysis.across_tasks import across_tasks
 from rlottery.analysis.arrays import rounding_of
@@ -23,7 +24,7 @@ from rlottery.analysis.runs import Evaluation, Metric, Run
 from rlottery.analysis.scores import WITHOUT_DENSE, TaskScores, task_scores
 from rlottery.analysis.verdict import Verdicts
 from rlottery.config import Config, Contrast, RegisteredContrast
-from rlottery.config.contrasts import DIFFERS, objections
+from rlottery.config.contrasts import BETTER, DIFFERS, MINUS, objections
 from rlottery.config.fields import or_closest
 from rlottery.errors import StudyError
 from rlottery.interop.scored_runs import Elsewhere, ScoredRun
@@ -42,6 +43,8 @@ _AS_LONG = 0.95
 
 _IN_EXAMPLE = 3
 """How many contrasts an example has at most."""
+_SIGNS = (BETTER, DIFFERS, MINUS)
+"""Words that aren't names of arms in a contrast."""
 _WEIGHTS = "weights"
 """The group of networks that a sparsity is of."""
 
@@ -250,10 +253,11 @@ def _contrasts(config: Config, found: Elsewhere, roles: Roles, arms: Sequence[st
     if len(arms) < 2:
         one = arms[0] if arms else roles.untrained
         raise StudyError(f"The files have one arm, {one}, so there is nothing to compare.")
-    for _, why in objections(config.contrasts, [*_known(roles, arms), *filter(None, [roles.dense])]):
+    contrasts = [_by_role(contrast, roles.dense) for contrast in config.contrasts]
+    for _, why in objections(contrasts, _known(roles, arms)):
         raise StudyError(f"contrasts: {why}.")
-    if config.contrasts:
-        return tuple(_by_role(part, roles) for contrast in config.contrasts for part in contrast.parts())
+    if contrasts:
+        return tuple(part for contrast in contrasts for part in contrast.parts())
     if roles.dense is not None:
         return ()
     if len(arms) != 2:
@@ -263,9 +267,7 @@ def _contrasts(config: Config, found: Elsewhere, roles: Roles, arms: Sequence[st
         )
         dense = "Say which one is dense: --dense NAME. Or what" if normalised else "Say what"
         raise StudyError(f"The files have the arms {few(arms)}. {dense} to compare{_such_as(arms)}")
-    if any(len(arm.split()) != 1 for arm in arms):
-        return (RegisteredContrast((arms[0],), (arms[1],), two_sided=True, measure="score"),)
-    return tuple(Contrast(claim=f"{arms[0]} vs {arms[1]}").parts())
+    return (RegisteredContrast((arms[0],), (arms[1],), two_sided=True, measure="score"),)
 
 
 def _known(roles: Roles, arms: Sequence[str]) -> list[str]:
@@ -273,17 +275,23 @@ def _known(roles: Roles, arms: Sequence[str]) -> list[str]:
     return [DENSE if arm == roles.dense else arm for arm in arms]
 
 
-def _by_role(contrast: RegisteredContrast, roles: Roles) -> RegisteredContrast:
-    """A contrast that may call the dense arm as the files do."""
-    return contrast._replace(plus=tuple(_known(roles, contrast.plus)), minus=tuple(_known(roles, contrast.minus)))
+def _by_role(contrast: Contrast, dense: str | None) -> Contrast:
+    """A contrast that may call the dense arm as the files do, with its name in a report. Raises StudyError."""
+    if dense is None or dense in _SIGNS:
+        return contrast
+    claim = " ".join(DENSE if word == dense else word for word in contrast.claim.split())
+    try:
+        return Contrast(claim=claim, measure=contrast.measure)
+    except ValidationError as error:
+        raise StudyError(f"contrasts: {error.errors()[0]['msg']}. The dense arm is {dense}.") from None
 
 
 def _such_as(arms: Sequence[str]) -> str:
-    """An example of `contrasts` that compares the first arm with others; "" if their names have spaces."""
-    named = [arm for arm in arms if len(arm.split()) == 1]
+    """The end of a sentence: `contrasts` that compare an arm with others, or that names with spaces rule them out."""
+    named = [arm for arm in arms if len(arm.split()) == 1 and arm not in _SIGNS]
     claims = [f"{named[0]} {DIFFERS} {other}" for other in named[1 : 1 + _IN_EXAMPLE]]
     if not claims:
-        return ", with contrasts. Names of arms there have no spaces: rename the arms"
+        return ". Contrasts can't name arms with spaces: rename the arms"
     plain = all(re.fullmatch(r"[\w.+ -]+", claim) and claim[0].isalnum() for claim in claims)
     shown = ", ".join(claims if plain else [json.dumps(claim, ensure_ascii=False) for claim in claims])
     return f": contrasts={shlex.quote(f'[{shown}]')}"
@@ -310,13 +318,15 @@ def _cautions(
         yield f"Which arms are random masks with a ticket's layer counts is not checked: {pairs}."
     for task, scored in zip(tasks, scores, strict=True):
         if roles.dense is not None and scored.untrained is None:
-            others = [arm.arm for arm in scored.arms if arm.arm != DENSE]
-            instead = "" if has_contrasts else f" Or compare arms without them{_such_as([DENSE, *others])}"
             yield (
                 f"On {task.task}, the scores of untrained agents are not known. Add evaluations at step 0 to the dense "
-                f"runs, or an arm of untrained agents: --untrained NAME.{instead}"
+                "runs, or an arm of untrained agents: --untrained NAME."
             )
         yield from _uneven(task, scored)
+    unscaled = [scored for scored in scores if roles.dense is not None and scored.untrained is None]
+    if unscaled and not has_contrasts:
+        others = dict.fromkeys(arm.arm for scored in unscaled for arm in scored.arms if arm.arm != DENSE)
+        yield f"Contrasts need no untrained scores{_such_as([DENSE, *others])}"
 
 
 def _uneven(task: _OfTask, scored: TaskScores) -> Iterator[str]:

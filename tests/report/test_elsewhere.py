@@ -177,6 +177,47 @@ def test_where_no_dense_arm_would_help_the_advice_is_what_to_compare() -> None:
     assert "contrasts=" not in summary_to_markdown(summarise(both[0]))
 
 
+def test_contrasts_need_no_untrained_scores_which_is_said_once() -> None:
+    alone = rows(WORTH, tasks=("T", "U", "V"), steps=(300,))
+    text = summary_to_markdown(summarise(contents(alone, dense="full"))).replace("\\", "")
+    assert text.count("are not known. Add evaluations at step 0") == 3
+    assert text.count("Contrasts need no untrained scores: contrasts='[dense vs lth, dense vs rnd]'") == 1
+    assert text.count("contrasts=") == 1
+    spaced = rows({"full": 1.0, "one arm": 2.0, "vs": 3.0}, steps=(300,))
+    text = summary_to_markdown(summarise(contents(spaced, dense="full")))
+    assert "Contrasts need no untrained scores. Contrasts can't name arms with spaces: rename the arms" in text
+
+
+@pytest.mark.parametrize(
+    ("contrasts", "message"),
+    [
+        ("full vs dense", "names dense twice in one comparison: 'dense vs dense'. The dense arm is full."),
+        ("lth - full > rnd - dense", "names dense twice in one comparison: 'lth - dense > rnd - dense'. The dense arm"),
+        ("full > lth > dense > full", "names dense twice in one comparison: 'dense > lth > dense > dense'. The dense"),
+        ("full > lth, dense > lth", "dense > lth compares the same as dense > lth in contrasts.0; leave one of"),
+        ("lth vs full, dense > lth", "dense > lth compares the same as lth vs dense in contrasts.0; leave one of"),
+        ("nix > lth", "there is no arm 'nix'; this study's arms are dense, lth, rnd."),
+    ],
+)
+def test_contrasts_that_make_no_sense_where_the_dense_arm_has_two_names(contrasts: str, message: str) -> None:
+    with pytest.raises(StudyError) as refused:
+        contents(rows(WORTH), f"contrasts=[{contrasts}]", dense="full")
+    assert str(refused.value).startswith(f"contrasts: {message}")
+
+
+def test_a_renamed_contrast_keeps_its_measure() -> None:
+    made = contents(rows(WORTH), "contrasts=[{claim: full > lth, measure: area}, full > lth]", dense="full")
+    assert [(one.text, one.measure) for one in made.verdicts.contrasts] == [
+        ("dense > lth", "area"), ("dense > lth", "score"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["vs", ">", "-", "the other"])
+def test_two_arms_are_compared_whatever_their_names(name: str) -> None:
+    [one] = contents(rows({"ppo": 5.0, name: 9.0})).verdicts.contrasts
+    assert one.text == f"ppo vs {name}"
+
+
 @pytest.mark.parametrize(
     ("arms", "example"),
     [
