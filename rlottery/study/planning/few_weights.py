@@ -1,6 +1,6 @@
-"""Sparsities that leave a network so few weights that its mask hardly ever connects an input with an output.
+"""Sparsities that leave a network so few weights that its mask often connects no input with an output.
 
-Such a mask can't be used, which is only known once it is made: after the dense agents were trained.
+Such a mask can't be used, which is only known once it is made: for tickets after the dense agents were trained.
 """
 
 import math
@@ -10,7 +10,7 @@ from rlottery.agents.description import kernel_shapes, weight_count
 from rlottery.config import Config
 from rlottery.config.recipes import ROUND, PrunedRecipe, TicketRecipe
 from rlottery.pruning.allocation import allocate_erk, allocate_uniform, survivor_count
-from rlottery.pruning.masks import by_network
+from rlottery.pruning.masks import DRAWS, by_network
 from rlottery.study.planning.arms import Arm
 from rlottery.study.planning.checks import budgets
 from rlottery.study.planning.jobs import Job
@@ -25,7 +25,7 @@ _LEAST_RANKED = 10
 
 
 def few_weights_warnings(config: Config, jobs: Sequence[Job]) -> list[str]:
-    """A sentence for each arm and task whose masks, which these jobs make, would usually be cut."""
+    """A sentence for each arm and task whose masks, which these jobs make, would often be cut."""
     found: dict[str, None] = {}
     for job in jobs:
         arm = job.arm
@@ -35,18 +35,18 @@ def few_weights_warnings(config: Config, jobs: Sequence[Job]) -> list[str]:
         for group, layers, sparsity in _cut(arm, shapes):
             total = weight_count(layers)
             reclaim = ", or reclaim: true" if isinstance(arm.recipe, TicketRecipe) and arm.recipe.floor == 1 else ""
+            late = "" if arm.recipe.is_dynamic else ", after the dense agents were trained"
             lower = next(share for share in _LOWER if share < sparsity and _is_enough(arm, layers, share))
             found[
                 f"Warning: {arm.name} on {job.task.id}: a sparsity of {sparsity:g} leaves {group} "
-                f"{survivor_count(total, sparsity):,} of {total:,} weights. Masks with so few usually connect no input "
-                "with an output. Runs with such a mask fail, after the dense agents were trained. Use a sparsity of at "
-                f"most {lower:g}{reclaim}."
+                f"{survivor_count(total, sparsity):,} of {total:,} weights. Masks with so few often connect no input "
+                f"with an output, and then the run fails{late}. Use a sparsity of at most {lower:g}{reclaim}."
             ] = None
     return list(found)
 
 
 def _cut(arm: Arm, shapes: Mapping[str, Layers]) -> Iterator[tuple[str, Layers, float]]:
-    """The groups of an arm whose masks would usually be cut: name, layers that share a budget, sparsity."""
+    """The groups of an arm whose masks would often be cut: name, layers that share a budget, sparsity."""
     recipe = arm.recipe
     if not isinstance(recipe, PrunedRecipe) or recipe.structure == "units" or getattr(recipe, "reclaim", False):
         return  # whole units and reclaimed weights are on paths
@@ -59,7 +59,8 @@ def _cut(arm: Arm, shapes: Mapping[str, Layers]) -> Iterator[tuple[str, Layers, 
 
 def _is_enough(arm: Arm, layers: Layers, sparsity: float) -> bool:
     least = min(_LEAST_RANKED if arm.ranks_globally else 1, expected_paths(arm, layers, 0.0))
-    return expected_paths(arm, layers, sparsity) >= least
+    draws = DRAWS if arm.kind in ("set", "rigl") else 1  # these draw their first mask until it is connected
+    return draws * expected_paths(arm, layers, sparsity) >= least
 
 
 def expected_paths(arm: Arm, layers: Layers, sparsity: float) -> float:
