@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -26,8 +27,6 @@ _SEEDS_SPELT_OUT = 20
 """Up to so many seeds, a message writes out the list."""
 _LONGEST_EXAMPLE = 200
 """The longest value that a message repeats."""
-_NEEDS_QUOTES = re.compile(r"""^[&*!|>%@`?'"-]|[][{}]|: |:$| #""")
-"""Text that YAML would read as something else in a list."""
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = (), *, runs_code: bool = False) -> Config:
@@ -152,7 +151,7 @@ def _checked(document: Document, model: type[Settings]) -> Settings:
     except ValidationError as error:
         for details in error.errors(include_url=False):
             place = _place(details, document)
-            hint = _quotes(details, place, document) or _in_brackets(details, place, document)
+            hint = _quotes(details, place, document) or _in_brackets(details, place, document, model)
             document.fault(place, _problem(details, model) + hint)
     if config is None or document.faults:
         raise ConfigError(document.message())
@@ -195,8 +194,8 @@ def _quotes(details: ErrorDetails, place: KeyPath, document: Document) -> str:
     return f"; put it in quotes: {quoted}"
 
 
-def _in_brackets(details: ErrorDetails, place: KeyPath, document: Document) -> str:
-    """How to write the list that one value should be."""
+def _in_brackets(details: ErrorDetails, place: KeyPath, document: Document, model: type[BaseModel]) -> str:
+    """How to write the list that one value should be; "" if the value isn't an item of such a list."""
     value = details["input"]
     if details["type"] != "tuple_type" or isinstance(value, bool) or not isinstance(value, str | int | float):
         return ""
@@ -206,17 +205,41 @@ def _in_brackets(details: ErrorDetails, place: KeyPath, document: Document) -> s
             return f"{dotted(place)}={shlex.quote(f'[{items}]')}"
         return f"{place[-1]}: [{items}]"
 
-    text = document.unquoted.get(place, str(value))
     if place == ("arms",):
         return f", such as {written('{criterion: magnitude, sparsity: 0.8}')}"
-    if place == ("seeds",) and not re.fullmatch(r"[0-9]+(\s*,\s*[0-9]+)*", text):
-        return f", such as {written('0, 1, 2, 3, 4')}"
-    if place == ("seeds",) and type(value) is int and 0 < value <= _SEEDS_SPELT_OUT:
-        number = "1 seed" if value == 1 else f"{value} seeds"
-        return f"; write {written(', '.join(map(str, range(value))))} for {number}, or {written(text)} for seed {value}"
-    if isinstance(value, str) and _NEEDS_QUOTES.search(text):
-        text = json.dumps(text, ensure_ascii=False)
-    return f"; write {written(text)}" if text and len(text) <= _LONGEST_EXAMPLE else ""
+    text = " ".join(document.unquoted.get(place, str(value)).splitlines()).strip()
+    quoted = json.dumps(text, ensure_ascii=False)
+    takes = partial(_takes, model, document, place)
+    items = next((items for items in (text, quoted) if text and len(text) <= _LONGEST_EXAMPLE and takes(items)), None)
+    if place == ("seeds",):
+        if items is None:
+            return f", such as {written('0, 1, 2, 3, 4')}"
+        if re.fullmatch("[1-9][0-9_]*", items):
+            count = int(items)
+            number = "1 seed" if count == 1 else f"{count} seeds"
+            out = count <= _SEEDS_SPELT_OUT
+            seeds = ", ".join(map(str, range(count))) if out else "0, 1, 2, ..."
+            how = "; write" if out else ", such as"
+            return f"{how} {written(seeds)} for {number}, or {written(items)} for seed {count}"
+    return "" if items is None else f"; write {written(items)}"
+
+
+def _takes(model: type[BaseModel], document: Document, place: KeyPath, items: str) -> bool:
+    """Whether a list with these items, as YAML, has no fault at that place."""
+    alone = Document("", {}, {})
+    alone.override(f"items=[{items}]")
+    if alone.faults:
+        return False
+    value: Any = alone.value["items"]
+    for part in reversed(place):
+        value = [value] if isinstance(part, int) else {part: value}
+    others = {key: other for key, other in document.value.items() if not isinstance(other, dict | list)}
+    try:
+        model.model_validate(others | value)
+    except ValidationError as error:
+        here = tuple(0 if isinstance(part, int) else part for part in place)
+        return all(details["loc"][: len(here)] != here for details in error.errors(include_url=False))
+    return True
 
 
 def _unknown_key(path: KeyPath, model: type[BaseModel]) -> str:

@@ -65,7 +65,19 @@ def test_overrides(load: Callable[..., Config]) -> None:
         ("tasks=Pendulum-v1", "must be a list, not 'Pendulum-v1'; write tasks='[Pendulum-v1]'"),
         ("tasks=mine:Pendulum-v1", "must be a list, not 'mine:Pendulum-v1'; write tasks='[mine:Pendulum-v1]'"),
         ("contrasts=a > b", "must be a list, not 'a > b'; write contrasts='[a > b]'"),
-        ("contrasts='> [b'", """must be a list, not '> [b'; write contrasts='["> [b"]'"""),
+        ("contrasts='a > [b'", """must be a list, not 'a > [b'; write contrasts='["a > [b"]'"""),
+        ("contrasts=a > b, b > c", "must be a list, not 'a > b, b > c'; write contrasts='[a > b, b > c]'"),
+        ("seeds='3'", "must be a list, not '3'; write seeds='[0, 1, 2]' for 3 seeds, or seeds='[3]' for seed 3"),
+        (
+            "seeds=30",
+            "must be a list, not 30, such as seeds='[0, 1, 2, ...]' for 30 seeds, or seeds='[30]' for seed 30",
+        ),
+        ("seeds=0_2", "must be a list, not '0_2', such as seeds='[0, 1, 2, 3, 4]'"),
+        ("seeds=007", "must be a list, not '007', such as seeds='[0, 1, 2, 3, 4]'"),
+        ("seeds=-1", "must be a list, not -1, such as seeds='[0, 1, 2, 3, 4]'"),
+        ("network.actor=64, 64", "must be a list, not '64, 64'; write network.actor='[64, 64]'"),
+        ("tasks='1'", """must be a list, not '1'; write tasks='["1"]'"""),
+        ("pruning.controls='random'", "must be a list, not 'random'; write pruning.controls='[random]'"),
         ("name.x=b", "name: must be 1 to 64 letters"),
         ("pruning.sparsity.actor=0.5", "pruning.sparsity.critic: missing"),
         ("seeds=[0", "the value is not valid YAML: "),
@@ -80,6 +92,25 @@ def test_faults_of_an_override_name_it(faults: Faults, override: str, message: s
     found = faults(MINIMAL + "evaluation: {score_evaluations: 1, interval: 100}\n", override)
     assert len(found) == 1
     assert found[0].startswith(f"command line: {override}: {message}")
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["network.actor=64 64", "network.actor=256x256", "network.actor=0", "tasks='a: b'", "contrasts=a"],
+)
+def test_a_list_that_would_be_refused_too_is_not_suggested(faults: Faults, override: str) -> None:
+    (found,) = faults(MINIMAL, override)
+    assert found.startswith(f"command line: {override}: must be a list, not ") and "write" not in found
+
+
+def test_a_block_of_text_in_place_of_a_list_has_one_line_in_the_message(faults: Faults) -> None:
+    """As YAML that can be pasted, and for other algorithms too."""
+    (found,) = faults(MINIMAL + "contrasts: |\n  a > b\n")
+    assert found.endswith("; write contrasts: [a > b]")
+    (found,) = faults(MINIMAL + "contrasts: |\n  a > b\n  c > d\n")
+    assert "\n" not in found and "write" not in found
+    found, *_ = faults(MINIMAL, "algorithm=dqn", "network={q: 64 64}")
+    assert "q: must be a list, not '64 64'" in found and "write" not in found
 
 
 def test_an_override_is_blamed_only_for_what_it_says(faults: Faults) -> None:
