@@ -53,7 +53,7 @@ def build(folder: Path = SITE) -> int:
     command = ["zensical", "build", "--strict", "--config-file", "zensical.toml"]
     code = subprocess.run([sys.executable, "-m", *command], cwd=folder).returncode
     if code == 0:
-        print(f"The site is in {folder / 'html'}. To read it: {folder / 'html' / 'index.html'}", flush=True)
+        print(f"The site is in {folder / 'html'}. To read it, run this command with --serve.", flush=True)
     return code
 
 
