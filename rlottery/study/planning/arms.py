@@ -27,6 +27,7 @@ from rlottery.pruning.schedule_math import round_sparsities
 from rlottery.storage.study_record import twins_of
 
 _SPREAD = re.compile(r"-(\d[\d.]*|a\d[\d.]*-c\d[\d.]*)")
+_ONE_OF_SEVERAL = re.compile(f"(.+){_SPREAD.pattern}")
 
 
 @dataclass(frozen=True)
@@ -214,8 +215,9 @@ def chosen_arms(arms: Sequence[Arm], names: Sequence[str]) -> list[Arm]:
         elif several := [k for k in known if k.startswith(name) and _SPREAD.fullmatch(k[len(name) :])]:
             open_names += several
         else:
-            listed = ", ".join(known_name for known_name in known if ROUND not in known_name)
-            hint = or_closest(name, list(known)) or f". Its arms are: {listed}."
+            listed = [known_name for known_name in known if ROUND not in known_name]
+            common = [match[1] for match in map(_ONE_OF_SEVERAL.fullmatch, listed) if match]
+            hint = or_closest(name, [*listed, *common]) or f". Its arms are: {', '.join(listed)}."
             raise RlotteryError(f"There is no arm {name!r} in this config{hint}")
     return [arm for arm in arms if arm.name in wanted]
 

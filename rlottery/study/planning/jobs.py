@@ -28,7 +28,7 @@ Key = tuple[int, int, str, str]
 
 
 def check_stages(stages: Sequence[str]) -> None:
-    """Raise RlotteryError if a command asks for a stage that there is none of, or for none."""
+    """Raise RlotteryError if a stage is unknown, or none is given."""
     if unknown := [stage for stage in stages if stage not in STAGES]:
         hint = or_closest(unknown[0], STAGES) or f". Choose from: {', '.join(STAGES)}."
         raise RlotteryError(f"Unknown stage {unknown[0]!r}{hint}")

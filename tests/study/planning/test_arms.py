@@ -256,6 +256,14 @@ def test_chosen_arms_bring_those_that_they_need() -> None:
     with pytest.raises(RlotteryError) as error:
         chosen("mag", "mga")
     assert str(error.value) == "There is no arm 'mga' in this config; did you mean 'mag'?"
+    with pytest.raises(RlotteryError, match="no arm 'imp.rond-2' in this config. Its arms are: imp, mag,"):
+        chosen("imp.rond-2")
+    found = list(arms({"criterion": "taylor", "sparsity": [0.8, 0.9]}, IMP).values())
+    for misspelt, meant in {"taylr": "taylor", "taylor-8": "taylor-80", "taylor_90": "taylor-90"}.items():
+        with pytest.raises(RlotteryError, match=f"no arm '{misspelt}' in this config; did you mean '{meant}'"):
+            chosen(misspelt)
+        assert chosen(meant)
+    found = list(arms(IMP, MAG, RIGL, {"control": "random", "of": "imp"}).values())
     with pytest.raises(RlotteryError, match="no arm 'dense' in this config. Its arms are: imp, mag, rigl, random-of-i"):
         chosen("dense")
     with pytest.raises(RlotteryError, match="No arm was chosen. Name at least one, or leave --arms out"):
