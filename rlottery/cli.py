@@ -52,14 +52,19 @@ Overrides = Annotated[
         metavar="KEY.PATH=VALUE", help="Config keys to override for this command: sac.batch_size=128 seeds='[0, 1]'"
     ),
 ]
+_MOST_DIGITS = 18
+"""The digits that a whole number has at most."""
 ConfigFile = Annotated[str, typer.Argument(metavar="CONFIG", help="The study's YAML file.")]
 
 
 def _whole(value: str | int, least: int = 0) -> int:
     """The value of an option that is a whole number; also its default."""
     text = str(value).strip()
-    if not re.fullmatch(r"[-+]?[0-9]{1,18}", text) or int(text) < least:
-        raise typer.BadParameter(f"must be a whole number of at least {least}, not {on_one_line(text)[:50]!r}.")
+    shown = repr(on_one_line(text)[:50])
+    if re.fullmatch(rf"\+?[0-9]{{{_MOST_DIGITS + 1},}}", text):
+        raise typer.BadParameter(f"must be a whole number of at most {_MOST_DIGITS} digits, not {shown}.")
+    if not re.fullmatch(rf"[-+]?[0-9]{{1,{_MOST_DIGITS}}}", text) or int(text) < least:
+        raise typer.BadParameter(f"must be a whole number of at least {least}, not {shown}.")
     return int(text)
 
 
@@ -291,19 +296,19 @@ def compare(
     work_is_in_files()
     with plain_errors():
         only_with_csv = {"--dense": dense, "--control": control, "--untrained": untrained, "--columns": columns}
+        settings = [each for each in studies or [] if "=" in each and not Path(each).exists()]
+        named = [each for each in studies or [] if each not in settings]
         given = [flag for flag, value in (only_with_csv | {"--names": names, "--title": title}).items() if value]
+        results = [each for each in named if are_results(each)] if csv is None else []
+        judged = f"rlottery compare --csv {shlex.join([*(results or ['FILE']), *settings])}"
         if csv is None and given:
-            raise StudyError(
-                f"{given[0]} is for runs that were made elsewhere: rlottery compare --csv "
-                f"{shlex.join(studies or ['FILE'])} {given[0]} ..."
-            )
+            raise StudyError(f"{given[0]} is for runs that were made elsewhere: {judged} {given[0]} ...")
         if csv is not None:
             if metric not in ("return", "success"):
                 raise StudyError(f"--metric {metric}: unknown. Choose return or success.")
-            more = [each for each in studies or [] if "=" not in each or Path(each).exists()]
             asked = ResultsAsked(
-                sources=[*csv, *more],
-                settings=[each for each in studies or [] if each not in more],
+                sources=[*csv, *named],
+                settings=settings,
                 columns=dict(_pairs(columns.split(",") if columns else [], "--columns arm=NAME,score=NAME")),
                 names=names,
                 dense=dense,
@@ -318,10 +323,10 @@ def compare(
             raise StudyError(
                 "Name two studies: rlottery compare STUDY_A STUDY_B. Or files: rlottery compare --csv FILE"
             )
-        if results := [study for study in studies if are_results(study)]:
+        if results:
+            mixed = " Studies and files of scores can't be compared with each other." if named != results else ""
             raise StudyError(
-                f"{results[0]}: this is no study. To judge scores of runs that were made elsewhere: rlottery compare "
-                f"--csv {shlex.join(studies)}"
+                f"{results[0]}: this isn't a study.{mixed} To judge scores of runs that were made elsewhere: {judged}"
             )
         compare_studies([config_from_started_study(Path(study)) for study in studies], to, terminal())
 

@@ -143,7 +143,7 @@ def read_document(path: Path, example: str = "`rlottery init` writes a commented
     if value is None:
         raise ConfigError(f"{path}: it has no keys; {example}")
     if not isinstance(value, dict):
-        what = f"not {show(value)}" if path.suffix in (".yaml", ".yml") else f"so this is no config file; {example}"
+        what = f"not {show(value)}" if path.suffix in (".yaml", ".yml") else f"so this isn't a config file; {example}"
         raise ConfigError(f"{path}: the top level must be a mapping of keys to values, {what}")
     origins = {key: Origin(f"{path}:{line}", line) for key, line in lines.items()}
     document = Document(str(path), value, origins, unquoted)

@@ -1,6 +1,9 @@
 """Scores of runs that were made elsewhere, from the files of any tool."""
 
+import os
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +21,8 @@ MAX_RESULT_BYTES = 256 * 2**20
 
 _IN_FOLDERS = ("evaluations.npz", "*monitor.csv", "*.csv")
 """What is looked for in a folder: the first of these that it has."""
+_MOST_FOLDERS = 100
+"""In how many folders such files are looked for where a study was to be given."""
 _CALLED_BY_FOLDER = ("evaluations.npz", "monitor.csv", "progress.csv")
 """Files that have the same name in every run, so that the folder says which run it is."""
 
@@ -74,11 +79,12 @@ def read_results(sources: Sequence[str], naming: Naming, metric: str = "return",
 
 
 def are_results(source: str) -> bool:
-    """Whether a path means files of results rather than a study. No file is opened."""
+    """Whether a path means files of results rather than a study. Opens no file, and looks into few folders."""
     path = Path(source)
     if path.is_dir():
         is_study = (path / CONFIG).is_file() or Store(path).runs.is_dir()
-        return not is_study and any(next(path.rglob(kind), None) for kind in _IN_FOLDERS)
+        files = (name for _, _, names in islice(os.walk(path), _MOST_FOLDERS) for name in names)
+        return not is_study and any(fnmatch(name, kind) for name in files for kind in _IN_FOLDERS)
     return path.suffix.lower() in (".csv", ".tsv", ".npz", *_SHEETS) or ("{" in source and not path.exists())
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from rlottery.errors import StudyError
-from rlottery.interop.results import read_results
+from rlottery.interop.results import are_results, read_results
 from rlottery.interop.run_names import Named, Pattern, usual_name
 from rlottery.interop.score_csv import TASK, Naming
 from rlottery.interop.scored_runs import Elsewhere
@@ -253,3 +254,15 @@ def test_logs_of_the_real_stable_baselines3(sb3_python: Path) -> None:
         returns, lengths = zip(*expected["episodes"], strict=True)
         steps = np.cumsum(lengths).tolist()
         assert curves(found)["CartPole-v1", "ppo", int(seed)] == list(zip(steps, returns, strict=True))
+
+
+def test_a_folder_that_may_be_anything_is_not_searched_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(300):
+        (tmp_path / "home" / str(number)).mkdir(parents=True)
+    looked_into, scandir = [], os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: looked_into.append(path) or scandir(path))
+    assert not are_results("home") and len(looked_into) <= 101
+    (tmp_path / "home" / "scores.csv").touch()
+    assert are_results("home")

@@ -259,8 +259,9 @@ def test_messages_speak_of_what_the_user_gave() -> None:
     ("named", "fix"),
     [
         (("scores.csv",), "rlottery compare --csv scores.csv"),
-        (("logs/one.NPZ", "study.yaml"), "rlottery compare --csv logs/one.NPZ study.yaml"),
-        (("study.yaml", "my logs"), "rlottery compare --csv study.yaml 'my logs'"),
+        (("logs/one.NPZ", "study.yaml"), "rlottery compare --csv logs/one.NPZ"),
+        (("study.yaml", "my logs", "a.csv"), "rlottery compare --csv 'my logs' a.csv"),
+        (("a.csv", "contrasts=[{claim: a > b}]"), "rlottery compare --csv a.csv 'contrasts=[{claim: a > b}]'"),
         (("logs/{arm}/seed_{seed}/monitor",), "rlottery compare --csv 'logs/{arm}/seed_{seed}/monitor'"),
     ],
 )
@@ -270,12 +271,18 @@ def test_files_of_scores_need_the_flag(
     monkeypatch.chdir(tmp_path)
     Path("my logs/run").mkdir(parents=True)
     Path("my logs/run/progress.csv").touch()
-    assert refusal("compare", *named).endswith(f"runs that were made elsewhere: {fix}\n")
+    message = refusal("compare", *named)
+    assert message.endswith(f"runs that were made elsewhere: {fix}\n")
+    assert ("Studies and files of scores can't be compared with each other." in message) == ("study.yaml" in named)
     assert f"{fix} --dense ..." in refusal("compare", *named, "--dense", "full")
     Path("scores.csv").write_text("task,arm\n")
-    assert "scores.csv: the top level must be a mapping of keys to values, so this is no" in refusal(
+    assert "scores.csv: the top level must be a mapping of keys to values, so this isn't a config" in refusal(
         "run", "scores.csv"
     )
+
+
+def test_options_for_files_are_not_suggested_for_studies() -> None:
+    assert "made elsewhere: rlottery compare --csv FILE --dense ..." in refusal("compare", "a.yaml", "--dense", "full")
 
 
 def test_two_arms_as_the_docs_show_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
