@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import pickletools
 import zipfile
 from collections import abc
 from dataclasses import dataclass, replace
@@ -58,7 +59,7 @@ def read_agent(path: Path, mapping: Mapping | None = None, library: Library | No
         raise ForeignFileError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}.{fix}") from None
     if _is_text(data):
         what = "a Python script. Run it first; it has to save the agent" if path.suffix == ".py" else "a text file"
-        raise ForeignFileError(f"{path} is no agent, but {what}. Give {_GIVE}")
+        raise ForeignFileError(f"{path} isn't an agent, but {what}. Give {_GIVE}")
     try:
         if not _is_archive(data, path):
             agent = read_weights(path, data, mapping)
@@ -66,7 +67,7 @@ def read_agent(path: Path, mapping: Mapping | None = None, library: Library | No
             agent = _of_archive(data, None if library is None else partial(library.settings, path))
         else:
             raise ForeignFileError(
-                "it is no file of weights, or it is damaged. An agent of Stable-Baselines3 or SBX needs no mapping: "
+                "it isn't a file of weights, or it is damaged. An agent of Stable-Baselines3 or SBX needs no mapping: "
                 "leave out --mapping"
             )
         agent.hidden  # noqa: B018  # raises if networks differ
@@ -80,13 +81,25 @@ def read_agent(path: Path, mapping: Mapping | None = None, library: Library | No
 
 
 def _is_text(data: bytes) -> bool:
-    """Whether a file holds text: no format of agents does. All of them have bytes of arrays, or of their lengths."""
+    """Whether a file seems to hold text. Agents have bytes of arrays or of their lengths; the oldest pickles don't."""
     start = data[:4_096]
     try:
         text = start.decode("utf-8")
     except UnicodeDecodeError as error:
         text = start[: error.start].decode("utf-8") if error.start > len(start) - 4 else "\0"
-    return bool(text.strip()) and not any(character < " " and not character.isspace() for character in text)
+    has_others = any(character < " " and not character.isspace() for character in text)
+    return bool(text.strip()) and not has_others and not _is_pickle(data)
+
+
+def _is_pickle(data: bytes) -> bool:
+    """Whether a file is one pickle, of any protocol: that of 0 is ASCII. Nothing in it is executed."""
+    end = -1
+    try:
+        for _, _, position in pickletools.genops(data) if data.endswith(b".") else ():
+            end = position or 0
+    except ValueError:
+        return False
+    return end == len(data) - 1
 
 
 def _of_archive(

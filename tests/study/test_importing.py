@@ -552,11 +552,14 @@ def test_files_that_are_no_archives_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "what"),
     [
-        ("train.py", "import gymnasium\n\x0c\tprint('é')\n", "is no agent, but a Python script. Run it first"),
-        ("config.yaml", "tasks: [Pendulum-v1]\n", "is no agent, but a text file."),
-        ("agent.zip", "version https://git-lfs.github.com/spec/v1\n", "is no agent, but a text file."),
-        ("agent.safetensors", "é" * 5_000, "is no agent, but a text file."),
-        ("agent.pth", "a" + "é" * 5_000, "is no agent, but a text file."),  # its 4,096th byte is half of a letter
+        ("train.py", "import gymnasium\n\x0c\tprint('é')\n", "isn't an agent, but a Python script. Run it first"),
+        ("config.yaml", "tasks: [Pendulum-v1]\n", "isn't an agent, but a text file."),
+        ("agent.zip", "version https://git-lfs.github.com/spec/v1\n", "isn't an agent, but a text file."),
+        ("agent.safetensors", "é" * 5_000, "isn't an agent, but a text file."),
+        ("agent.pth", "a" + "é" * 5_000, "isn't an agent, but a text file."),  # its 4,096th byte is half of a letter
+        ("notes.txt", "It learned at last.", "isn't an agent, but a text file."),
+        ("agent.pkl", pickle.dumps({"a": [0.5, "b"]}, 0).decode(), "can't be imported: it is not a file of torch.save"),
+        ("agent", pickle.dumps(np.zeros(3), 0).decode(), "can't be imported: it is not a file of torch.save"),
         ("agent.onnx", "\x08\x07\x12\0", "can't be imported: it is not a file of torch.save"),
     ],
 )
@@ -571,12 +574,18 @@ def test_a_file_that_is_no_agent_at_all_gets_the_names_of_those_that_are(
 
 
 @pytest.mark.parametrize("option", ["--seed", "--collect"])
-@pytest.mark.parametrize("value", ["abc", "1.5", "-1", "", "1e3"])
+@pytest.mark.parametrize("value", ["abc", "1.5", "-1", "", "1e3", "-" + "9" * 19])
 def test_a_number_that_is_none_is_refused_by_name(option: str, value: str) -> None:
     code, _, message = call("import", AGENT, *TASK, f"{option}={value}")
     assert code == 2 and not Path("data").exists()
     message = " ".join(message.replace("│", " ").split())
     assert f"'{option}': must be a whole number of at least 0, not {value!r}" in message
+
+
+@pytest.mark.parametrize("value", ["9" * 19, "+" + "0" * 30])
+def test_a_number_with_too_many_digits_is_refused_for_that(value: str) -> None:
+    message = " ".join(call("import", AGENT, *TASK, f"--seed={value}")[2].replace("│", " ").split())
+    assert f"'--seed': must be a whole number of at most 18 digits, not '{value}'" in message
 
 
 def test_a_mapping_is_for_files_of_weights() -> None:
