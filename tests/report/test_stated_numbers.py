@@ -174,8 +174,8 @@ def test_the_findings_of_the_readme() -> None:
     findings = text[text.index("## What was found so far") : text.index("## Terms")]
     folders = [ROOT / "results" / name for name in STATED_IN_README]
     assert unknown(findings, folders) == []
-    assert len(stated(findings)) >= 8
-    assert unknown(findings.replace("[0.60 to 0.94]", "[0.60 to 0.95]"), folders) == [("0.76", "0.60", "0.95")]
+    assert len(stated(findings)) >= 4
+    assert unknown(findings.replace("[0.47 to 0.88]", "[0.47 to 0.89]"), folders) == [("0.67", "0.47", "0.89")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
