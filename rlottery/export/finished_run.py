@@ -184,6 +184,8 @@ def _known_activation(name: object) -> Activation:
 
 def _finished_manifest(files: RunFiles) -> Manifest:
     manifest = read_manifest(files) if files.folder.is_dir() else None
+    if manifest is None and files.imported.exists():
+        raise StudyError(f"{files.manifest} is missing. Import the agent again, as before: rlottery import")
     if manifest is None:
         if any(path.exists() for path in (files.metrics, files.mask, files.checkpoint, files.progress)):
             raise StudyError(f"The run in {files.folder} is not finished. Run its study again to continue it.")

@@ -15,6 +15,7 @@ from rlottery.interop.scored_runs import Elsewhere, Row, runs_of
 from rlottery.report import files
 from rlottery.report.contents import Contents
 from rlottery.report.elsewhere import collect_elsewhere, evaluations_per_score, roles_of
+from rlottery.report.limits import limits
 from rlottery.report.page import report_html, table_files
 from rlottery.report.summary import summarise, summary_to_markdown
 from tests.command import call, refusal
@@ -214,8 +215,10 @@ def test_a_renamed_contrast_keeps_its_measure() -> None:
 
 @pytest.mark.parametrize("name", ["vs", ">", "-", "the other"])
 def test_two_arms_are_compared_whatever_their_names(name: str) -> None:
-    [one] = contents(rows({"ppo": 5.0, name: 9.0})).verdicts.contrasts
+    made = contents(rows({"ppo": 5.0, name: 9.0}))
+    [one] = made.verdicts.contrasts
     assert one.text == f"ppo vs {name}"
+    assert not any(name in line for line in limits(made))
 
 
 @pytest.mark.parametrize(

@@ -438,6 +438,8 @@ def test_without_its_manifest_it_is_not_trained_but_imported_again(how: str) -> 
     assert re.search(said, refusal("run")) and re.search(said, refusal("run", "--stages", "mask,ticket"))
     for command in ("verify", "status"):
         assert "mport the agent again" in " ".join(call(command)[1].split())
+    assert ("Import the agent again" in refusal("export", str(DENSE), "--to", "e.npz")) == (how == "missing")
+    assert "has this agent already, and it would count twice" in refusal("import", AGENT, "--seed", "9")
     assert "aren't those of this agent and its initial weights" in refusal("import", AGENT)
     imported("--initial", INITIAL)
     after = json.loads(manifest.read_text())

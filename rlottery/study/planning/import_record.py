@@ -171,8 +171,12 @@ def check_is_new_to_study(job: Job, imported: Imported, agent: ForeignAgent) -> 
     """Raise StudyError if another run of the study has the same agent: seeds would not be independent."""
     for path in sorted(Store(job.config.data).runs.glob("*/seed_*/dense")):
         files = RunFiles(path)
-        manifest = read_manifest(files) if path != job.files.folder else None
-        before = manifest.get("imported") if manifest is not None else None
+        if path == job.files.folder:
+            continue
+        before = read_imported(files)
+        if before is None:  # an earlier version of rlottery imported it, or it was trained here
+            manifest = read_manifest(files)
+            before = manifest.get("imported") if manifest is not None else None
         if before is not None and _is_same_agent(files, before, imported, agent):
             raise StudyError(
                 f"{path} has this agent already, and it would count twice. Each seed needs an agent of its own: import "
