@@ -76,7 +76,7 @@ def planted(full: Planted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 def spy(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> Iterator[Spy]:
     """Trials and films are made in this process; a report draws nothing else."""
 
-    def tried(function: str, task: str, kwargs: dict[str, Any], rendering: bool, seconds: float) -> Any:
+    def tried(function: str, task: str, kwargs: dict[str, Any], *_: bool, seconds: float) -> Any:
         rlottery.envs.make(task, kwargs)  # type: ignore[attr-defined]
         raise TaskError("tried")
 

@@ -404,10 +404,10 @@ class TestWriting:
         Path("here").mkdir()
         assert "here already exists" in refusal("export", runs / "dense", "--to", "here")
 
-    def test_below_a_file(self) -> None:
+    def test_below_a_file(self, runs: Path) -> None:
         Path("file").write_text("text")
         for name in ("file/policy.npz", "file/a/policy.npz"):
-            assert f"{name} can't be written: file is not a folder" in refusal("export", "nosuch", "--to", name)
+            assert f"{name} can't be written: file is not a folder" in refusal("export", runs / "dense", "--to", name)
 
     @pytest.mark.skipif(not Path("/proc/self").exists(), reason="no file system here that refuses everyone")
     def test_where_nothing_can_be_written(self, runs: Path) -> None:

@@ -37,10 +37,11 @@ def few_weights_warnings(config: Config, jobs: Sequence[Job]) -> list[str]:
             reclaim = ", or reclaim: true" if isinstance(arm.recipe, TicketRecipe) and arm.recipe.floor == 1 else ""
             late = "" if arm.recipe.is_dynamic else ", after the dense agents were trained"
             lower = next(share for share in _LOWER if share < sparsity and _is_enough(arm, layers, share))
+            fix = f"Use a sparsity of at most {lower:g}" if lower else "Use wider networks"
             found[
                 f"Warning: {arm.name} on {job.task.id}: a sparsity of {sparsity:g} leaves {group} "
                 f"{survivor_count(total, sparsity):,} of {total:,} weights. Masks with so few often connect no input "
-                f"with an output, and then the run fails{late}. Use a sparsity of at most {lower:g}{reclaim}."
+                f"with an output, and then the run fails{late}. {fix}{reclaim}."
             ] = None
     return list(found)
 
