@@ -117,6 +117,7 @@ def _split(words: Sequence[str], claim: str) -> tuple[list[tuple[str, ...]], lis
     for side in sides:
         if (len(side) != 1 and (len(side) != 3 or side[1] != MINUS)) or MINUS in side[::2]:
             raise fault(
-                f"must have an arm, or A {MINUS} B with spaces, on each side of {BETTER} or {DIFFERS}: {show(claim)}"
+                f"must have one arm, whose name has no spaces, or A {MINUS} B on each side of {BETTER} or {DIFFERS}: "
+                f"{show(claim)}"
             )
     return [tuple(side[::2]) for side in sides], signs

@@ -312,7 +312,7 @@ class Config(Section):
     def _contrasts_name_arms(self) -> Self:
         """Check that contrasts compare arms that the config lists. `pruning` has arms for each method that is run."""
         if self.contrasts and not self.arms:
-            raise _at(("contrasts",), "compare arms by name; list the arms under `arms`")
+            raise _at(("contrasts",), "compare arms of `arms`: list the arms there, and leave out `pruning`")
         names = dict.fromkeys(["dense", *(recipe.name or "" for recipe in self.recipes)])
         for index, problem in objections(self.contrasts, names):
             raise _at(("contrasts", index), problem)  # the first is enough

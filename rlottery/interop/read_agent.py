@@ -73,7 +73,8 @@ def read_agent(path: Path, mapping: Mapping | None = None, library: Library | No
         agent.hidden  # noqa: B018  # raises if networks differ
     except ForeignFileError as error:
         fix = f" {ALLOW}." if isinstance(error, UnreadableError) else ""
-        fix = f" Give {_GIVE}" if isinstance(error, UnknownFileError) else fix
+        if isinstance(error, UnknownFileError):
+            fix = f"{' A replay buffer is given with --replay FILE.' if _is_pickle(data) else ''} Give {_GIVE}"
         raise ForeignFileError(f"{path} can't be imported: {str(error).rstrip('.')}.{fix}") from None
     except DAMAGED:
         raise ForeignFileError(f"{path} can't be imported: its settings or its weights are damaged.") from None

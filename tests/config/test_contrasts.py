@@ -44,7 +44,8 @@ def test_a_contrast_reads_like_its_claim(claim):
         ("a>b", "with spaces around the signs"),
         ("a < b", "must have the better arm first, b > a, not"),
         ("a - b < c - d < e - f", "e - f > c - d > a - b"),
-        ("a < b > c", "must have an arm, or A - B with spaces, on each side"),
+        ("a < b > c", "must have one arm, whose name has no spaces, or A - B on each side"),
+        ("my arm > b", "must have one arm, whose name has no spaces, or A - B on each side"),
         ("a > ", "on each side"),
         ("a b > c", "on each side"),
         ("a - b - c > d", "on each side"),
@@ -68,7 +69,7 @@ def test_contrasts_name_arms_of_the_study():
     assert [str(part) for part in asked.registered_contrasts] == ["taylor-90 > magnitude-90", "random vs dense"]
     with pytest.raises(ValidationError, match="there is no arm 'taylor'; this study's arms are dense, magnitude-80"):
         study("taylor > random", arms=ARMS)
-    with pytest.raises(ValidationError, match="list the arms under `arms`"):
+    with pytest.raises(ValidationError, match="compare arms of `arms`: list the arms there, and leave out `pruning`"):
         study("taylor-80 > magnitude-80")
 
 

@@ -573,6 +573,7 @@ def test_a_file_that_is_no_agent_at_all_gets_the_names_of_those_that_are(
     assert f"{name} {what}" in message
     for form in ('model.save("agent.zip")', "agent.cleanrl_model", "--mapping"):
         assert form in message
+    assert ("A replay buffer is given with --replay FILE." in message) == (name in ("agent.pkl", "agent"))
 
 
 @pytest.mark.parametrize("option", ["--seed", "--collect"])
