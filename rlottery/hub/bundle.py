@@ -66,11 +66,13 @@ def check_source(path: Path) -> None:
 def bundle_of(path: Path, *, trust: bool = False) -> Bundle:
     """The files of a finished run (data/runs/TASK/seed_N/ARM) or of a study (its data folder).
 
+    Args:
+        path: a folder that `check_source` accepts.
+
     Raises:
         StudyError: there is neither, the run is not finished, or files are damaged.
         HubError: it is too large, or a file has a name that is not safe everywhere.
     """
-    check_source(path)
     made = _of_study(path) if Store(path).runs.is_dir() else _of_run(path, trust=trust)
     if unsafe := [name for name in made.files if not is_safe_file(name)]:
         raise HubError(f"{unsafe[0]!r} can't be the name of a file on the Hub: rename it.")
