@@ -19,7 +19,14 @@ from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import by_network, check_shapes
 from rlottery.seeding import evaluation_seeds
 from rlottery.storage.disk import read_arrays
-from rlottery.storage.manifests import DamagedError, Manifest, algorithm_in, check_files, read_manifest
+from rlottery.storage.manifests import (
+    IMPORT_AGAIN,
+    DamagedError,
+    Manifest,
+    algorithm_in,
+    check_files,
+    read_manifest,
+)
 from rlottery.storage.paths import RunFiles
 from rlottery.storage.trust import allow_code_of_run
 
@@ -185,7 +192,7 @@ def _known_activation(name: object) -> Activation:
 def _finished_manifest(files: RunFiles) -> Manifest:
     manifest = read_manifest(files) if files.folder.is_dir() else None
     if manifest is None and files.imported.exists():
-        raise StudyError(f"{files.manifest} is missing. Import the agent again, as before: rlottery import")
+        raise StudyError(f"{files.manifest} is missing. {IMPORT_AGAIN}")
     if manifest is None:
         if any(path.exists() for path in (files.metrics, files.mask, files.checkpoint, files.progress)):
             raise StudyError(f"The run in {files.folder} is not finished. Run its study again to continue it.")

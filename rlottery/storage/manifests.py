@@ -271,8 +271,12 @@ def checked(kind: type[_T], content: object, path: Path) -> _T:
         raise DamagedError(path, f"{place}: {why[:200]}") from None
 
 
+IMPORT_AGAIN = "Import the agent again: rlottery import, as before."
+"""How to repair a run of an imported agent. It can't be trained here."""
+
+
 def write_imported(files: RunFiles, imported: Imported) -> None:
-    """Record beside the manifest what a run was made from: if the manifest is lost, it is known not to be trained."""
+    """Record what a run was imported from, in a file of its own, so that a lost manifest doesn't lose this."""
     write_sealed(files.imported, {"format_version": MANIFEST_FORMAT, "imported": imported})
 
 

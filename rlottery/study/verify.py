@@ -15,7 +15,7 @@ from rlottery.pruning.mask_file import read_mask
 from rlottery.storage.checkpoint_record import checkpoint_damage, read_checkpoint_record, record_paths
 from rlottery.storage.disk import read_arrays
 from rlottery.storage.locks import holder_of
-from rlottery.storage.manifests import DamagedError, find_damage, read_manifest
+from rlottery.storage.manifests import IMPORT_AGAIN, DamagedError, find_damage, read_manifest
 from rlottery.storage.metrics_log import read_metrics
 from rlottery.storage.open_study import check_data_folder
 from rlottery.storage.paths import RunFiles, Store, UntrainedFiles
@@ -30,7 +30,6 @@ _WAITS = {
     True: "The run was trained again and differs from its earlier result: `rlottery run` says what to do.",
 }
 """What happens to a run that was trained again and waits aside, by whether it is known to differ."""
-_IMPORT_AGAIN = "Import the agent again: rlottery import, as before."
 _REMADE = "The mask is regenerated when the study is run again."
 _EVALUATED_AGAIN = "The untrained policies are evaluated again when the study is run again."
 _OTHER_VERSION = "Use the version of rlottery that wrote it."
@@ -98,7 +97,7 @@ def examine_run(run: RunFiles) -> tuple[int, list[Problem]]:
     """How many files of a run were checked, and what is wrong with them."""
     files, problems = _examine_aside(run)
     waits = _what_happens_to_aside(run)
-    repeated = waits or (_IMPORT_AGAIN if run.imported.exists() else _REPEATED)
+    repeated = waits or (IMPORT_AGAIN if run.imported.exists() else _REPEATED)
     try:
         manifest = read_manifest(run)
     except DamagedError as error:
@@ -111,10 +110,10 @@ def examine_run(run: RunFiles) -> tuple[int, list[Problem]]:
         more, found_there = _examine_unfinished(run, repeated)
         return more + files, [*found_there, *problems]
     if "imported" in manifest:
-        repeated = _IMPORT_AGAIN
+        repeated = IMPORT_AGAIN
     own = [Problem(error.file, error.why, repeated) for error in damage_of_run(run, manifest)]
     if replay_was_deleted(run, manifest):
-        again = _IMPORT_AGAIN if "imported" in manifest else "The dense agent is trained again where it is needed."
+        again = IMPORT_AGAIN if "imported" in manifest else "The dense agent is trained again where it is needed."
         fix = waits or again
         own.append(Problem(run.replay, "it is missing", fix))
     if not own:
