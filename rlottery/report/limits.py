@@ -249,7 +249,7 @@ def zero_of_the_scale(contents: Contents, *, limiting: bool) -> Iterator[str]:
 def _dropped_claims(contents: Contents) -> Iterator[str]:
     """The contrasts that were registered once and that the config has no longer."""
     if not contents.claims:
-        return  # of runs made elsewhere, whose arms may have names that no contrast can be written with
+        return  # nothing was registered. Arms of runs made elsewhere may have names that a contrast can't have
     given = map(Contrast.model_validate, contents.config.get("contrasts", ()))
     kept = {(str(part), part.measure) for contrast in given for part in contrast.parts()}
     if dropped := [text for text, measure in contents.claims if (text, measure) not in kept]:
