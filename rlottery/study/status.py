@@ -27,6 +27,7 @@ from rlottery.study.durations import duration
 from rlottery.study.execution.allocations import Open, open_runs
 from rlottery.study.line_tables import RunLine, RunTable, Sentence, StateTable
 from rlottery.study.planning.arms import arms_of
+from rlottery.study.planning.blocked import Place, blocked_runs
 from rlottery.study.planning.earlier import is_known_to_differ
 from rlottery.study.planning.finished_runs import collected_data, damage_of_run, replay_was_deleted
 
@@ -50,9 +51,9 @@ def status_table(config: Config) -> Group:
     """
     check_data_folder(config.data)
     store = Store(config.data)
-    rows: list[RunLine] = []
     methods = [None] if config.arms else METHODS
-    listed = [arm.name for method in methods for arm in arms_of(config, method)]
+    arms = [arm for method in methods for arm in arms_of(config, method)]
+    listed = [arm.name for arm in arms]
     if not config.arms:
         # Which methods and controls of `pruning:` a study has, its folders say: those of any task and seed.
         begun = {arm for task in config.tasks for seed in config.seeds for arm in store.arms(task.name, seed)}
@@ -61,15 +62,13 @@ def status_table(config: Config) -> Group:
             _is_imported(store.run(task.name, seed, DENSE)) for task in config.tasks for seed in config.seeds
         ):
             listed = [arm.name for arm in arms_of(config, None)]  # of the method that a run has by default
-    states: list[str] = []
-    of_untrained: list[str] = []
+    states: dict[Place, State] = {}
+    of_untrained: dict[str, State] = {}
     submitted = open_runs(store)
     others: list[str] = []
     masks: list[Sentence | RunTable] = []
     for task in config.tasks:
-        state = _state_of_untrained(store.untrained(task.name), config.evaluation.untrained_policies)
-        rows.append(_line(task.name, NOTHING, "untrained", state))
-        of_untrained.append(state.word)
+        of_untrained[task.name] = _state_of_untrained(store.untrained(task.name), config.evaluation.untrained_policies)
         fingerprints = []
         made: list[MadeWith] = []
         finished: dict[str, list[Manifest]] = {}
@@ -80,8 +79,7 @@ def status_table(config: Config) -> Group:
                 state, record = _look(files, allocation)
                 if state.word == "done" and record is not None:
                     finished.setdefault(arm, []).append(cast(Manifest, record))
-                rows.append(_line(task.name, str(seed), arm, state))
-                states.append(state.word)
+                states[task.name, seed, arm] = state
                 fingerprints.append(record["fingerprint"] if record is not None else {})
                 if record is not None:
                     made.append(made_with(seed, arm, record))
@@ -90,13 +88,23 @@ def status_table(config: Config) -> Group:
         if message := other_settings_message(config, task, fingerprints):
             others.append(message)
     others += deviation_lines(read_trials(config))
+    blocked = blocked_runs(config, arms, {place: state.word for place, state in states.items()})
+    states |= {place: State("not run", why) for place, why in blocked.items()}
     return Group(
         Sentence(f"Study {config.name!r} in {config.data}", "italic"),
-        StateTable(rows),
+        StateTable(_lines(states, of_untrained)),
         *(Sentence(line, "yellow") for line in others),
-        Sentence(_summary(states, of_untrained)),
+        Sentence(_summary(states.values(), of_untrained.values())),
         *masks,
     )
+
+
+def _lines(states: Mapping[Place, State], of_untrained: Mapping[str, State]) -> list[RunLine]:
+    """A line for each run, after the line of its task's untrained policies."""
+    lines = {task: [_line(task, NOTHING, "untrained", state)] for task, state in of_untrained.items()}
+    for (task, seed, arm), state in states.items():
+        lines[task].append(_line(task, str(seed), arm, state))
+    return [line for of_task in lines.values() for line in of_task]
 
 
 def _is_imported(files: RunFiles) -> bool:
@@ -141,16 +149,17 @@ def _line(task: str, seed: str, arm: str, state: State) -> RunLine:
     return RunLine(on_one_line(task), seed, on_one_line(arm), word, details)
 
 
-def _summary(states: Iterable[str], of_untrained: Iterable[str]) -> str:
+def _summary(states: Iterable[State], of_untrained: Iterable[State]) -> str:
     """``3 of 6 runs done, 1 running, 2 to do. Untrained policies: 1 task to do.``
 
     Nothing about the untrained policies if those of all tasks are done.
     """
-    counted = Counter(_SUMMARY_WORDS.get(state, state) for state in states)
+    counted = Counter(_SUMMARY_WORDS.get(state.word, state.word) for state in states)
     done, total = counted["done"], counted.total()
     others = [f"{number} {state}" for state, number in counted.items() if state != "done"]
     of_runs = ", ".join([f"{done} of {plural(total, 'run')} done", *others]) + "."
-    tasks = [f"{plural(number, 'task')} {state}" for state, number in Counter(of_untrained).items() if state != "done"]
+    untrained = Counter(state.word for state in of_untrained)
+    tasks = [f"{plural(number, 'task')} {state}" for state, number in untrained.items() if state != "done"]
     return f"{of_runs} Untrained policies: {', '.join(tasks)}." if tasks else of_runs
 
 

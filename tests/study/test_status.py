@@ -183,7 +183,7 @@ def test_it_ends_with_a_summary(tmp_path: Path) -> None:
     change_manifest(write_dense(config, seed=1).files, status="failed", error="no memory", files={})
     progress = {"pid": os.getpid(), "env_steps": 1500, "total_steps": 3000, "steps_per_second": 50.0}
     write_bytes(job(config, "dense", seed=2).files.progress, json.dumps(progress).encode())
-    assert summary() == "1 of 8 runs done, 5 to do, 1 failed, 1 running."
+    assert summary() == "1 of 8 runs done, 4 to do, 1 failed, 1 not run, 1 running."
     made.untrained_files.scores.write_text("{}")
     assert summary().endswith("1 running. Untrained policies: 1 task damaged.")
 

@@ -83,7 +83,7 @@ class Backend(Protocol):
         """
 
     def record_failure(self, job: Job, why: str) -> None:
-        """Record that a job failed whose worker ended before it could (`endings.record_failure`)."""
+        """Record that a job failed whose worker ended before it could (`failed_run.record_failure`)."""
 
     def close(self) -> None:
         """Let go of what starts workers. Called when the executor ends; workers that outlive the command go on."""

@@ -12,12 +12,9 @@ from rlottery.errors import GoneError, RlotteryError, located_text
 from rlottery.processes.children import ended_by
 from rlottery.safety.regular_files import regular
 from rlottery.storage.checkpoint_record import checkpoint_to_continue
-from rlottery.storage.manifests import Manifest, read_manifest, write_manifest
+from rlottery.storage.manifests import read_manifest
 from rlottery.storage.metrics_log import read_evaluations
 from rlottery.storage.progress import Progress
-from rlottery.study.planning.earlier import earlier_of
-from rlottery.study.planning.fingerprints import dense_fingerprint, ticket_fingerprint
-from rlottery.study.planning.finished_runs import manifest_head
 from rlottery.study.planning.jobs import TRAINING, UNTRAINED, Job
 from rlottery.study.stages.faults import AGAIN, Fault, fault_of, with_fix
 
@@ -108,29 +105,6 @@ def unstarted_message(job: Job, error: OSError) -> str:
 def is_lack_of_processes(error: OSError) -> bool:
     """Whether a process can't be started because there are too many, or too little memory for it."""
     return error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
-
-
-def record_failure(job: Job, why: str) -> None:
-    """Write the manifest of a run that failed, if its process ended before it could.
-
-    A run with an earlier result gets none: it was trained aside, and without a manifest the result is still known.
-    """
-    if job.stage not in TRAINING or job.files.manifest.exists():
-        return
-    try:
-        if earlier_of(job) is not None:
-            return
-    except RlotteryError:
-        return
-    if job.stage == "dense":
-        fingerprint = dense_fingerprint(job.config, job.task, job.seed)
-    else:
-        fingerprint = ticket_fingerprint(job.config, job.task, job.seed, job.ticket_arm, None)
-    manifest: Manifest = {**manifest_head(job, "failed", fingerprint), "error": why}
-    if job.round_of is not None:
-        manifest["round_of"] = job.round_of
-    with contextlib.suppress(OSError):  # a full disk: the message is shown all the same
-        write_manifest(job.files, manifest)
 
 
 def disk_full_message(job: Job) -> str:

@@ -16,11 +16,12 @@ from rlottery.storage.locks import try_lock
 from rlottery.storage.work_place import WorkPlace
 from rlottery.study.execution.backend import Answer, Worker
 from rlottery.study.execution.cores import Claim, claim_core
-from rlottery.study.execution.endings import Ending, record_failure
+from rlottery.study.execution.endings import Ending
 from rlottery.study.execution.reports import BEGAN, read_reports
 from rlottery.study.execution.template import Template, TemplateError, forks_work
 from rlottery.study.execution.worker import encode
 from rlottery.study.planning.jobs import Job
+from rlottery.study.stages.failed_run import record_failure
 
 WORKER_COMMAND = tuple(python_command("rlottery.study.execution.worker"))
 

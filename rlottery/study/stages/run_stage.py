@@ -27,6 +27,7 @@ from rlottery.study.planning.inputs import expected_ticket_fingerprint, read_tic
 from rlottery.study.planning.jobs import UNTRAINED, Job
 from rlottery.study.planning.network_sizes import networks_of, task_spec
 from rlottery.study.stages.agents import streams_of, weights_from
+from rlottery.study.stages.failed_run import recording_failure
 from rlottery.study.stages.faults import Fault, fault_of, with_fix
 from rlottery.study.stages.masking import create_mask, describe_mask
 from rlottery.study.stages.retraining import train_in_place_or_aside
@@ -86,7 +87,8 @@ def _do(
         add_rewind_points(job, stop_wanted, environments)
     elif job.stage == "mask":
         remove_leftovers([job.mask_path.parent], time.time())
-        create_mask(job)
+        with recording_failure(job):
+            create_mask(job)
     else:
         train_ticket(job, stop_wanted, make_learner, environments)
 

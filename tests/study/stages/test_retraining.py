@@ -16,11 +16,12 @@ from rlottery.storage.disk import write_bytes
 from rlottery.storage.manifests import Manifest, file_entry, read_manifest, write_manifest
 from rlottery.storage.paths import RunFiles
 from rlottery.storage.temporary_files import remove_leftovers
-from rlottery.study.execution.endings import record_failure, remarks
+from rlottery.study.execution.endings import remarks
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.earlier import earlier_of, recorded_rewind_steps
 from rlottery.study.planning.jobs import STAGES, Job, list_jobs
 from rlottery.study.planning.plan import JobState
+from rlottery.study.stages.failed_run import record_failure
 from rlottery.study.stages.retraining import train_in_place_or_aside
 from rlottery.study.stages.run_record import RunResult, record_run
 from rlottery.study.status import status_table
