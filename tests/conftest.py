@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,6 +86,16 @@ def _commands_end_with_their_test() -> Iterator[None]:
 def pytest_unconfigure() -> None:
     if OWN_CACHE is not None:
         shutil.rmtree(OWN_CACHE, ignore_errors=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Keep what is compiled for the next test run, whatever PYTHONDONTWRITEBYTECODE says."""
+    writes_none, sys.dont_write_bytecode = sys.dont_write_bytecode, False
+    try:
+        return (yield)
+    finally:
+        sys.dont_write_bytecode = writes_none
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
