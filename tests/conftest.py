@@ -1,5 +1,6 @@
 """How the suite runs: JAX set up before any test imports it, a core for each of pytest's workers, long files first."""
 
+import gc
 import os
 import shutil
 import sys
@@ -90,11 +91,17 @@ def pytest_unconfigure() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """Keep what is compiled for the next test run, whatever PYTHONDONTWRITEBYTECODE says."""
+    """Keep what is compiled for the next test run, whatever PYTHONDONTWRITEBYTECODE says.
+
+    What is imported and collected lives until the end: no search for garbage goes through it, neither now nor later.
+    """
     writes_none, sys.dont_write_bytecode = sys.dont_write_bytecode, False
+    gc.disable()
     try:
         return (yield)
     finally:
+        gc.freeze()
+        gc.enable()
         sys.dont_write_bytecode = writes_none
 
 
