@@ -22,6 +22,7 @@ from rlottery.processes.descendants import MARK, end_families, new_mark
 from rlottery.processes.stopping import at_end
 
 _SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
 
 
 _JAX_SETTINGS_KEPT = ("CUDA_VISIBLE_DEVICES", "ROCM_VISIBLE_DEVICES", "LOG", "TRACEBACK_FILTERING")
@@ -62,8 +63,8 @@ def child_environment(device: str = "cpu") -> dict[str, str]:
     environment |= dict.fromkeys(_SINGLE_THREADED, "1")
     environment["PYTHONHASHSEED"] = "0"  # the order of sets, which an environment may draw from
     environment["PYTHONPATH"] = os.pathsep.join(str(Path(place).absolute()) for place in sys.path)  # "" is this folder
-    flags = environment.get("XLA_FLAGS", "")
-    environment["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+    flags = [flag for flag in environment.get("XLA_FLAGS", "").split() if flag != _ONE_THREAD]
+    environment["XLA_FLAGS"] = " ".join([*flags, _ONE_THREAD])  # once: JAX finds a kept program by all flags
     if device == "cpu":
         environment["JAX_PLATFORMS"] = "cpu"
     else:

@@ -90,6 +90,13 @@ def test_the_users_own_flags_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     assert child_environment()["XLA_FLAGS"].startswith("--xla_of_mine=1 ")
 
 
+def test_a_flag_that_is_given_already_is_not_given_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """JAX finds a kept program by all flags: a process that was started like a worker has the programs of workers."""
+    own = child_environment()["XLA_FLAGS"].split()[-1]
+    monkeypatch.setenv("XLA_FLAGS", f"{own} --xla_of_mine=1")
+    assert child_environment()["XLA_FLAGS"] == f"--xla_of_mine=1 {own}"
+
+
 def test_variables_that_change_numbers_or_warnings_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     changing = ("JAX_ENABLE_X64", "JAX_DEFAULT_MATMUL_PRECISION", "JAX_NUMPY_RANK_PROMOTION", "PYTHONWARNINGS")
     harmless = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "JAX_CUDA_VISIBLE_DEVICES")
