@@ -183,12 +183,14 @@ def main(arguments: Sequence[str]) -> NoReturn:
     _prctl(_SET_NAME, NAME.encode())
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would hide how what is forked ends
     asked, command = socket.socket(fileno=int(arguments[0])), int(arguments[1])
+    gc.disable()  # what imports make stays, and each search for garbage would go through it
     for module in IMPORTED:
         importlib.import_module(module)
     if len(list(Path("/proc/self/task").iterdir())) > 1:
         os._exit(1)  # a copy would have one thread, and locks that the others hold
     gc.collect()
     gc.freeze()
+    gc.enable()
     mark = _Mark()
     while True:
         message, files, _, _ = socket.recv_fds(asked, 1 << 16, _MOST_FILES + 2)

@@ -102,8 +102,20 @@ def test_a_template_that_has_died_is_an_error_and_then_workers_are_new_processes
     assert set(kinds) == {subprocess.Popen}
 
 
-def test_one_that_an_executor_has_started_ends_with_it(tmp_path: Path) -> None:
-    tracked, seen = [Tracked(job(tiny_config(tmp_path), "dense"))], set[int]()
+LOOKS = """
+import gc, os
+from pathlib import Path
+
+Path(f"{os.getpid()}.collects").write_text(str(gc.isenabled()))
+"""
+"""Notes whether its process collects garbage, which the template doesn't while it imports."""
+
+
+def test_one_that_an_executor_has_started_ends_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "looks.py").write_text(LOOKS)
+    monkeypatch.chdir(tmp_path)
+    tracked, seen = [Tracked(job(tiny_config(tmp_path, "tasks=[looks:Pendulum-v1]"), "dense"))], set[int]()
     backend = local.LocalBackend()
 
     def changed() -> None:
@@ -115,6 +127,8 @@ def test_one_that_an_executor_has_started_ends_with_it(tmp_path: Path) -> None:
     ran.run()
     assert tracked[0].state is JobState.DONE, tracked[0].message
     assert len(seen) == 1 and not is_alive(*seen)
+    collects = {int(path.stem): path.read_text() for path in tmp_path.glob("*.collects")}
+    assert {collects[pid] for pid in collects.keys() - {os.getpid()}} == {"True"}
 
 
 def test_it_ends_when_its_command_dies(tmp_path: Path) -> None:
