@@ -16,7 +16,7 @@ from rlottery.analysis.linear_forms import (
     two_sided,
     welch_test,
 )
-from rlottery.analysis.pooling import NO_SCALE
+from rlottery.analysis.pooling import without_scale
 from rlottery.analysis.scores import TaskScores
 from rlottery.analysis.verdict import ContrastOrigin, ContrastResult, Outcome
 from rlottery.config import RegisteredContrast, Verdict
@@ -125,6 +125,7 @@ def _over_tasks(
     """The mean over tasks of the normalised differences; None with fewer than two tasks."""
     alike = {arm: {task.task for task in made_alike(tasks, arm)} for arm in contrast.arms}
     used: dict[str, _Row] = {}
+    by_name = {task.task: task for task in tasks}
     left_out = {task.task: "it doesn't have these arms" for task in tasks}
     for row in rows:
         task = str(row.result.task)
@@ -134,7 +135,7 @@ def _over_tasks(
         elif others:
             left_out[task] = f"{others[0]} has another recipe there"
         elif row.form is None or row.form.gain is None:
-            left_out[task] = NO_SCALE
+            left_out[task] = without_scale(by_name[task].why_no_scale(contrast.measure))
         elif row.form.fewest < rules.least_seeds:
             left_out[task] = f"{DENSE} has {row.form.fewest} of {rules.least_seeds} seeds that are needed"
         else:

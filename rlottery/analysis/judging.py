@@ -30,10 +30,7 @@ from rlottery.analysis.verdict import (
 from rlottery.config import Verdict
 from rlottery.storage.paths import DENSE
 
-_NOT_JUDGED: dict[TaskState, str] = {
-    "did not learn": "dense agents can't be shown to have learned this task",
-    "too few seeds": "too few seeds have a finished dense agent",
-}
+_NO_STARTS = "the scores of dense agents before training are not known"
 
 
 @dataclass(frozen=True)
@@ -137,7 +134,7 @@ def _state(scores: TaskScores, rules: Verdict) -> tuple[TaskState, str, float | 
         few = f"only {have} a finished dense agent, and {rules.least_seeds} are needed"
         return "too few seeds", few if seeds else "no dense agent is done yet", p
     if scores.untrained is None or p is None:
-        return "did not learn", "the score of untrained agents is not known", p
+        return "did not learn", scores.why_no_scale() or _NO_STARTS, p
     dense, untrained = scores.dense or 0.0, scores.untrained
     shown = number_formatter([dense, untrained])
     if scores.gain is None:
@@ -159,7 +156,11 @@ def _compare(task: TaskToJudge, state: TaskState, arm: ArmScores, rules: Verdict
     kind = kind_of(run)
     name = random_control_of(run, scores.runs, task.counts) if kind == "ticket" else None
     dense, control = scores.arm(DENSE), scores.arm(name) if name else None
-    no_dense, no_control = _NOT_JUDGED.get(state), None if name else "there is no random control with its layer counts"
+    no_dense, no_control = None, None if name else "there is no random control with its layer counts"
+    if state == "too few seeds":
+        no_dense = "too few seeds have a finished dense agent"
+    elif state == "did not learn":
+        no_dense = scores.why_no_scale() or _NO_STARTS
     if kind != "ticket":
         it_is = "a control" if kind == "control" else "not a ticket with rewound weights"
         no_dense = no_control = f"{it_is}: compared, but not judged"
@@ -210,6 +211,7 @@ class _Task:
             form=form,
             p={} if lacking else counted,
             at_risk=self._at_risk(arm, measure),
+            no_scale=self.scores.why_no_scale(measure),
         )
 
     def headroom(self, control: ArmScores, measure: Measure) -> float | None:
@@ -275,5 +277,5 @@ class _Task:
             if len(found) < self.rules.least_seeds:
                 return f"{who} {len(found)} of {self.rules.least_seeds} seeds that are needed"
         if question == "dense" and (form is None or form.gain is None):
-            return "scores are tied at the maximum, and the dense agents' mean over training is close to untrained"
+            return f"scores are tied at the maximum, and {self.scores.why_no_scale(measure)}"
         return None

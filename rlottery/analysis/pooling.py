@@ -9,6 +9,7 @@ from rlottery.analysis.decisions import answer_of, corrected, detected_from, is_
 from rlottery.analysis.failures import no_failure_seen
 from rlottery.analysis.linear_forms import LinearForm, bounds, mean_difference
 from rlottery.analysis.power import detectable
+from rlottery.analysis.scores import WITHOUT_DENSE
 from rlottery.analysis.verdict import (
     POSITIVE,
     Claim,
@@ -19,7 +20,6 @@ from rlottery.analysis.verdict import (
 )
 from rlottery.config import Verdict
 
-NO_SCALE = "there is no scale, since dense agents can't be shown to have learned this task"
 _NOWHERE = "there is no task on which it could be judged"
 
 
@@ -74,6 +74,11 @@ def pool(
     return found
 
 
+def without_scale(why: str) -> str:
+    """Why a task without a scale is left out."""
+    return why if why == WITHOUT_DENSE else f"there is no scale, since {why}"
+
+
 def _used(of_task: Mapping[str, Asked], alike: Sequence[str]) -> dict[str, Asked]:
     """Task -> the question, for the tasks that can be pooled."""
     return {
@@ -101,7 +106,7 @@ def _left_out(
         elif task not in alike:
             found[task] = f"it has another recipe there than on {alike[0]}"
         else:
-            found[task] = NO_SCALE if of_task[task].p else of_task[task].answer.why
+            found[task] = without_scale(of_task[task].no_scale) if of_task[task].p else of_task[task].answer.why
     return found
 
 

@@ -163,6 +163,20 @@ class TaskScores:
             return ()
         return self.untrained_sample if mean_of(found) - self.untrained > self.least_gain else ()
 
+    def why_no_scale(self, measure: Measure = "score") -> str:
+        """Why scores, or areas under curves, can't be normalised; "" if they can."""
+        if self.scale(measure):
+            return ""
+        if self.without_dense:
+            return WITHOUT_DENSE
+        if self.arm(DENSE) is None:
+            return "no dense agent is done yet"
+        if self.untrained is None:
+            return "the score of untrained agents is not known"
+        if self.gain is None:
+            return "dense agents can't be shown to have learned"
+        return "the dense agents' mean over training is close to untrained"
+
     def representative(self, arm: str) -> Run:
         """A run that shows what kind of arm it is."""
         return representative(self.runs[arm])

@@ -44,7 +44,7 @@ def answer_or_advice(contents: Contents) -> list[str]:
     for task in contents.scores:
         known = {task.representative(arm.arm).criterion for arm in task.arms}
         if task.gain is None and "magnitude" in known and known.intersection(GRADIENT_CRITERIA):
-            return ["The methods can't be compared on a task that the dense agents can't be shown to have learned."]
+            return [f"The methods can't be compared on {task.task}: {task.why_no_scale()}."]
     if both or contents.lists_arms:
         return [NO_PAIR] if both else []
     methods = {task.representative(arm).method for task in contents.scores for arm in task.runs}

@@ -114,7 +114,7 @@ def not_normalised_lines(task: TaskScores) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for arm in task.arms:
         if arm.arm != DENSE and not arm.normalised:
-            reasons.setdefault(_why_not_normalised(task, arm), []).append(arm.arm)
+            reasons.setdefault(task.why_no_scale(), []).append(arm.arm)
     named = {why: f"{arms[0]} has" if len(arms) == 1 else f"{len(arms)} arms have" for why, arms in reasons.items()}
     return [f"{who} no normalised score: {why}." for why, who in named.items()]
 
@@ -133,16 +133,6 @@ def problem_lines(task: TaskScores, told: Collection[tuple[str, int, str]] = ())
     return lines + [on_one_line(note) for note in task.notes]
 
 
-def _why_not_normalised(task: TaskScores, arm: ArmScores) -> str:
-    if task.without_dense:
-        return WITHOUT_DENSE
-    if task.arm(DENSE) is None:
-        return "no dense agent is done yet"
-    if task.untrained is None:
-        return "the score of untrained agents is not known"
-    return "dense agents can't be shown to have learned"
-
-
 def _main_sentence(task: TaskScores) -> str:
     dense = task.arm(DENSE)
     if task.without_dense:
@@ -159,7 +149,7 @@ def _main_sentence(task: TaskScores) -> str:
     others = [arm for arm in task.arms if arm.arm != DENSE]
     shown = [arm for arm in others if arm.normalised]
     if not shown:
-        why = next((_why_not_normalised(task, arm) for arm in others), "no ticket is done yet")
+        why = task.why_no_scale() if others else "no ticket is done yet"
         return f"the dense agents reached a {metric} of {score_text(task, dense.mean.value)} {over}; {why}."
     numbers = {len(arm.normalised) for arm in shown}
     tail = f" over {plural(max(numbers), 'seed')}" if len(numbers) == 1 else ""

@@ -184,6 +184,23 @@ def test_dense_agents_that_did_not_learn_leave_the_question_about_random_masks()
     assert answers(worse) == (None, "worse")
 
 
+@pytest.mark.parametrize(
+    ("unknown", "why"),
+    [
+        ({"untrained": None, "gain": None, "starts": {}}, "the score of untrained agents is not known"),
+        ({"starts": {}, "fresh": (0.0, 0.1)}, "the scores of dense agents before training are not known"),
+    ],
+)
+def test_what_is_not_known_comes_before_what_was_not_learned(unknown: dict[str, Any], why: str) -> None:
+    settings = config(5)
+    made = task("a", settings, scored(CLOSE, FAR), BESIDE)
+    arm, of_task, pooled = only(settings, replace(made, scores=replace(made.scores, **unknown)))
+    assert (of_task.state, of_task.why, arm.dense.why) == ("did not learn", why, why)
+    assert pooled.dense.left_out["a"] == why
+    if "gain" in unknown:
+        assert pooled.random.left_out["a"] == f"there is no scale, since {why}"
+
+
 def test_a_gain_that_is_certain_but_tiny_is_no_learning() -> None:
     settings = config(5)
     tiny = [0.101, 0.102, 0.103, 0.101, 0.102]

@@ -210,9 +210,7 @@ class TestClosingQuestion:
         for arm in ("dense", "magnitude-80", "taylor-80"):
             write_run(store, arm, 0, success(0.0, 0.0, 0.0, 0.0))
         told = closing(collect(store, config()))
-        assert told == (
-            "The methods can't be compared on a task that the dense agents can't be shown to have learned.",
-        )
+        assert told == ("The methods can't be compared on reach-v3: dense agents can't be shown to have learned.",)
 
     @pytest.mark.parametrize("arms", [["magnitude-80"], ["taylor-80"], ["magnitude-80", "taylor-90"]])
     def test_a_study_that_lists_its_arms_is_asked_if_it_has_both_methods(self, store: Store, arms: list[str]) -> None:
