@@ -9,7 +9,7 @@ from typing import Any, Literal
 from rlottery.config import Config
 from rlottery.errors import StudyError
 from rlottery.storage.made_with import made_with
-from rlottery.storage.manifests import Manifest, check_files, list_differences, read_manifest
+from rlottery.storage.manifests import Manifest, check_files, check_is_not_lost, list_differences, read_manifest
 from rlottery.storage.metrics_log import read_evaluations
 from rlottery.storage.paths import DENSE, RunFiles, Store
 from rlottery.storage.trained_with import other_settings_message
@@ -185,10 +185,11 @@ def _manifest_or_none(files: RunFiles) -> Manifest | None:
 def _read_run(files: RunFiles, seed: int, arm: str, dense: Manifest | None) -> Run | None:
     try:
         manifest = read_manifest(files)
+        if manifest is None:
+            check_is_not_lost(files)
+            return None
     except StudyError as error:
         return Run(arm, seed, files, "unreadable", str(error))
-    if manifest is None:
-        return None
     start = manifest["fingerprint"].get("arm", {})
     rewind = start.get("rewind")
     began_at = rewind["step"] if isinstance(rewind, dict) else 0

@@ -20,11 +20,11 @@ from rlottery.pruning.masks import by_network, check_shapes
 from rlottery.seeding import evaluation_seeds
 from rlottery.storage.disk import read_arrays
 from rlottery.storage.manifests import (
-    IMPORT_AGAIN,
     DamagedError,
     Manifest,
     algorithm_in,
     check_files,
+    check_is_not_lost,
     read_manifest,
 )
 from rlottery.storage.paths import RunFiles
@@ -191,9 +191,8 @@ def _known_activation(name: object) -> Activation:
 
 def _finished_manifest(files: RunFiles) -> Manifest:
     manifest = read_manifest(files) if files.folder.is_dir() else None
-    if manifest is None and files.imported.exists():
-        raise StudyError(f"{files.manifest} is missing. {IMPORT_AGAIN}")
     if manifest is None:
+        check_is_not_lost(files)
         if any(path.exists() for path in (files.metrics, files.mask, files.checkpoint, files.progress)):
             raise StudyError(f"The run in {files.folder} is not finished. Run its study again to continue it.")
         wrong = "contains no run" if files.folder.is_dir() else "is not a folder"

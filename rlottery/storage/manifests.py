@@ -208,11 +208,15 @@ class Manifest(RunFacts):
 _T = TypeVar("_T")
 
 
+IMPORT_AGAIN = "Import the agent again: rlottery import, as before."
+"""How to repair a run of an imported agent. It can't be trained here."""
+
+
 class DamagedError(StudyError):
     """A file that is missing or not as it was written; `why` says what is wrong with it in a few words."""
 
-    def __init__(self, file: Path, why: str):
-        super().__init__(f"{file} is damaged: {why}. Run the study again to regenerate it.")
+    def __init__(self, file: Path, why: str, fix: str = "Run the study again to regenerate it."):
+        super().__init__(f"{file} is damaged: {why}. {fix}")
         self.file, self.why = file, why
 
 
@@ -251,9 +255,23 @@ def read_sealed(path: Path) -> dict[str, Any]:
 def read_manifest(files: RunFiles) -> Manifest | None:
     """The manifest of a run, or None. Raises DamagedError, or StudyError if a later version of rlottery wrote it."""
     try:
-        content = read_sealed(files.manifest)
+        return _read_manifest(files)
     except FileNotFoundError:
         return None
+    except DamagedError as error:
+        if not files.imported.exists():
+            raise
+        raise DamagedError(error.file, error.why, IMPORT_AGAIN) from None
+
+
+def check_is_not_lost(files: RunFiles) -> None:
+    """Raise StudyError about a run without a manifest if its agent was imported, so that it had one."""
+    if files.imported.exists():
+        raise StudyError(f"{files.manifest} is missing. {IMPORT_AGAIN}")
+
+
+def _read_manifest(files: RunFiles) -> Manifest:
+    content = read_sealed(files.manifest)
     if content["format_version"] == 1 and isinstance(content.get("files"), dict):
         content["files"] = {name: {"sha256": digest, "bytes": None} for name, digest in content["files"].items()}
     content["format_version"] = MANIFEST_FORMAT
@@ -269,10 +287,6 @@ def checked(kind: type[_T], content: object, path: Path) -> _T:
         place = ".".join(map(str, first["loc"]))[:100]
         why = first["msg"].removeprefix("Value error, ")
         raise DamagedError(path, f"{place}: {why[:200]}") from None
-
-
-IMPORT_AGAIN = "Import the agent again: rlottery import, as before."
-"""How to repair a run of an imported agent. It can't be trained here."""
 
 
 def write_imported(files: RunFiles, imported: Imported) -> None:

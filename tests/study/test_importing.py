@@ -23,8 +23,9 @@ from rlottery.cli import import_
 from rlottery.config import load_config
 from rlottery.interop.read_agent import AgentFile
 from rlottery.interop.weights_file import read_weights
+from rlottery.report.collect import collect
 from rlottery.storage.manifests import is_from_seed, read_manifest, write_manifest
-from rlottery.storage.paths import RunFiles
+from rlottery.storage.paths import RunFiles, Store
 from tests.command import call, refusal
 from tests.study.execution.in_process import train_in_this_process
 from tests.study.studies import contents
@@ -436,9 +437,11 @@ def test_without_its_manifest_it_is_not_trained_but_imported_again(how: str) -> 
         manifest.write_text(manifest.read_text().replace("Stable-Baselines3", "Stable-Baselines4"))
     said = "manifest.json is damaged: it.* The agent was imported from agent.zip and can't be trained again"
     assert re.search(said, refusal("run")) and re.search(said, refusal("run", "--stages", "mask,ticket"))
-    for command in ("verify", "status"):
+    for command in ("verify", "status", "report"):
         assert "mport the agent again" in " ".join(call(command)[1].split())
-    assert ("Import the agent again" in refusal("export", str(DENSE), "--to", "e.npz")) == (how == "missing")
+    assert "Import the agent again" in refusal("export", str(DENSE), "--to", "e.npz")
+    (missing,) = [line for line in collect(Store(Path("data")), load_config("config.yaml")).missing if "dense" in line]
+    assert "unreadable: " in missing and "Import the agent again" in missing
     assert "has this agent already, and it would count twice" in refusal("import", AGENT, "--seed", "9")
     assert "aren't those of this agent and its initial weights" in refusal("import", AGENT)
     imported("--initial", INITIAL)
