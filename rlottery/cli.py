@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlottery.errors import ConfigError, StudyError
+from rlottery.errors import ConfigError, StudyError, unknown_choice
 from rlottery.export.formats import DATASET, format_help, int8_names
 from rlottery.pipeline import (
     EXIT_CODES,
@@ -305,7 +305,7 @@ def compare(
             raise StudyError(f"{given[0]} is for runs that were made elsewhere: {judged} {given[0]} ...")
         if csv is not None:
             if metric not in ("return", "success"):
-                raise StudyError(f"--metric {metric}: unknown. Choose return or success.")
+                raise StudyError(unknown_choice("--metric", metric, ("return", "success")))
             asked = ResultsAsked(
                 sources=[*csv, *named],
                 settings=settings,
@@ -704,7 +704,7 @@ def init(
     work_is_in_files()
     with plain_errors():
         if cluster not in (None, "slurm"):
-            raise ConfigError(f"--cluster {cluster}: unknown. Choose from: slurm.")
+            raise ConfigError(unknown_choice("--cluster", cluster, ("slurm",)))
         for file in texts:
             if file.exists():
                 flag = "" if cluster is None else f" --cluster {cluster}"

@@ -1,8 +1,9 @@
 """The errors that rlottery raises for its user. They form one family."""
 
+import difflib
 import sysconfig
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,26 @@ class MaskError(RlotteryError):
 def install_extra(extra: str) -> str:
     """How to install what an extra of rlottery brings, as the end of a message."""
     return f"pip install 'rlottery[{extra}]', or in a checkout: uv sync --extra {extra}"
+
+
+def closest(name: object, known: Iterable[str]) -> str | None:
+    """The known name that a misspelt one is most like, whatever the case of its letters; None if none is close."""
+    if not isinstance(name, str):
+        return None
+    folded = {one.casefold(): one for one in known}
+    return next((folded[one] for one in difflib.get_close_matches(name.casefold(), folded, n=1)), None)
+
+
+def or_closest(name: object, known: Iterable[str]) -> str:
+    """``; did you mean 'random'?`` with the closest known name; "" if none is close."""
+    meant = closest(name, known)
+    return "" if meant is None else f"; did you mean {meant!r}?"
+
+
+def unknown_choice(option: str, given: str, known: Iterable[str]) -> str:
+    """The message about an option of the command line that has none of the values that it may have."""
+    names = list(known)
+    return f"{option} {given}: unknown" + (or_closest(given, names) or f". Choose from: {', '.join(names)}.")
 
 
 @contextmanager

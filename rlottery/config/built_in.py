@@ -3,10 +3,9 @@
 from typing import Any
 
 from rlottery.config.expand import spread
-from rlottery.config.fields import or_closest
 from rlottery.config.recipes import Recipe, TicketRecipe, named_control
 from rlottery.config.sections import Pruning
-from rlottery.errors import RlotteryError
+from rlottery.errors import RlotteryError, or_closest
 
 METHODS = ("magnitude", "gradient")
 """The two built-in methods, which `pruning:` and `--pruning-method` choose from."""

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, model_serializer, model_validator
 
-from rlottery.config.fields import Section, Text, expects
+from rlottery.config.fields import Section, Text, one_of
 from rlottery.config.numbers import fault
 from rlottery.config.yaml_lines import show, show_keys
 
@@ -49,7 +49,7 @@ class Contrast(Section):
     """An entry of the config's `contrasts:`."""
 
     claim: Text = Field(description=_FORMS)
-    measure: Annotated[Literal["score", "area"], expects("score or area")] = Field(
+    measure: Annotated[Literal["score", "area"], one_of(("score", "area"))] = Field(
         default="score", description="what is compared: scores, or areas under the learning curve"
     )
 

@@ -1,7 +1,7 @@
 """Types of the values in settings: what they may be, and the message if they aren't."""
 
-import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
@@ -12,8 +12,6 @@ from pydantic import (
     Field,
     PlainValidator,
     TypeAdapter,
-    ValidationError,
-    WrapValidator,
     model_serializer,
     model_validator,
 )
@@ -22,6 +20,7 @@ from pydantic_core import PydanticKnownError
 from rlottery.config.groups import DEFAULT_ALGORITHM, GROUPS, groups_named
 from rlottery.config.numbers import LARGEST_SEED, fault, real, whole
 from rlottery.config.yaml_lines import show
+from rlottery.errors import or_closest
 
 _T = TypeVar("_T")
 
@@ -31,16 +30,16 @@ MOST_ENVIRONMENTS = 1_024
 """The most training episodes at the same time."""
 
 
-def expects(what: str) -> WrapValidator:
-    """One message for all constraints of a type, which says what is allowed."""
+def one_of(names: Sequence[str], meant: Mapping[str, str] = MappingProxyType({})) -> BeforeValidator:
+    """One of these names; `meant` has other words for them."""
 
-    def check(value: object, validate: Callable[[object], object]) -> object:
-        try:
-            return validate(value)
-        except ValidationError:
-            raise fault(f"must be {what}, not {show(value)}") from None
+    def check(value: object) -> object:
+        if isinstance(value, str) and value in names:
+            return value
+        asked = meant.get(value.casefold(), value) if isinstance(value, str) else value
+        raise fault(f"must be {listed(names)}, not {show(value)}{or_closest(asked, names)}")
 
-    return WrapValidator(check)
+    return BeforeValidator(check)
 
 
 def _filled(items: tuple[_T, ...]) -> tuple[_T, ...]:
@@ -97,9 +96,9 @@ Discount = Annotated[float, real("a number from 0 to below 1", lambda x: 0 <= x 
 ZeroToOne = Annotated[float, real("a number from 0 to 1", lambda x: 0 <= x <= 1, float32=True)]
 NumberOrAuto = Annotated[float | Literal["auto"], real("a number", lambda _: True, float32=True, word="auto")]
 Seconds = Annotated[float, real("a number of seconds from 0 to 1e9", lambda x: 0 <= x <= 1e9)]
-UpToOne = Annotated[float, real("a number above 0 and at most 1", lambda x: 0 < x <= 1)]
-Fraction = Annotated[float, real("a number from 0 to below 1", lambda x: 0 <= x < 1)]
-OpenFraction = Annotated[float, real("a number above 0 and below 1", lambda x: 0 < x < 1)]
+UpToOne = Annotated[float, real("a number above 0 and at most 1", lambda x: 0 < x <= 1, is_share=True)]
+Fraction = Annotated[float, real("a number from 0 to below 1", lambda x: 0 <= x < 1, is_share=True)]
+OpenFraction = Annotated[float, real("a number above 0 and below 1", lambda x: 0 < x < 1, is_share=True)]
 Text = Annotated[str, PlainValidator(_text)]
 Switch = Annotated[bool, PlainValidator(_switch)]
 Widths = Annotated[tuple[Annotated[int, whole(1, 65_536)], ...], FILLED, AfterValidator(_not_too_deep)]
@@ -113,7 +112,9 @@ def _present(value: object) -> object:
 
 MISSING = object()
 """Stands in for a key that has to be given."""
-_Share = Annotated[float | None, real("a number from 0 to below 1", lambda x: 0 <= x < 1), BeforeValidator(_present)]
+_Share = Annotated[
+    float | None, real("a number from 0 to below 1", lambda x: 0 <= x < 1, is_share=True), BeforeValidator(_present)
+]
 """Of a group, if the group is given."""
 
 
@@ -160,12 +161,6 @@ class Sparsity(Section):
         if shares.keys() != set(groups) and shares.keys() != type(self).model_fields.keys():
             return None
         return Sparsity(**{group: shares[group] for group in groups})
-
-
-def or_closest(name: str, known: Sequence[str]) -> str:
-    """``; did you mean 'random'?`` with the closest known name; "" if none is close."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def listed(names: Sequence[str]) -> str:

@@ -13,14 +13,14 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from rlottery.config.fields import Section, or_closest
+from rlottery.config.fields import Section
 from rlottery.config.groups import ALGORITHMS, ALL_GROUPS, GROUPS, ON_POLICY
 from rlottery.config.models import Config, config_to_dict
 from rlottery.config.recipes import KEYS, PrunedRecipe
 from rlottery.config.tracking import Tracking
 from rlottery.config.training import NOT_FOR_ROLLOUTS
 from rlottery.config.yaml_lines import Document, KeyPath, dotted, read_document, show
-from rlottery.errors import ConfigError, MaskError
+from rlottery.errors import ConfigError, MaskError, or_closest
 
 Settings = TypeVar("Settings", bound=BaseModel)
 _SEEDS_SPELT_OUT = 20

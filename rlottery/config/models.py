@@ -35,9 +35,8 @@ from rlottery.config.fields import (
     Switch,
     Workers,
     at_most,
-    expects,
     listed,
-    or_closest,
+    one_of,
 )
 from rlottery.config.groups import ALGORITHMS, ALL_GROUPS, DEFAULT_ALGORITHM, GROUPS, NETWORKS, ON_POLICY, AlgorithmName
 from rlottery.config.numbers import LARGEST_COUNT, fault, nearest_divisors, nearest_multiples
@@ -60,7 +59,7 @@ from rlottery.config.tracking import TRACKERS, Tracking
 from rlottery.config.training import NOT_FOR_ROLLOUTS, Training, TrainingOnRollouts
 from rlottery.config.updates import at_the_least
 from rlottery.config.yaml_lines import KeyPath, dotted, show
-from rlottery.errors import ConfigError
+from rlottery.errors import ConfigError, or_closest
 
 _Recipe = Annotated[Recipe, PlainValidator(parse_recipe), PlainSerializer(lambda recipe: recipe.model_dump())]
 _STUDY_NAME = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
@@ -103,7 +102,7 @@ class Config(Section):
         description="one run of each arm per task and seed"
     )
     workers: Workers = Field(default="auto", description="runs at the same time; auto: one per core")
-    device: Annotated[Literal["cpu", "cuda"], expects("cpu or cuda")] = Field(
+    device: Annotated[Literal["cpu", "cuda"], one_of(("cpu", "cuda"), meant={"gpu": "cuda"})] = Field(
         default="cpu", description="where networks are trained"
     )
     pruning: Pruning = Pruning()
@@ -114,7 +113,7 @@ class Config(Section):
         default=(), description="claims about the order of arms, registered before the runs"
     )
     network: NetworkSettings = NetworkSettings()
-    algorithm: Annotated[AlgorithmName, expects(listed(ALGORITHMS))] = Field(
+    algorithm: Annotated[AlgorithmName, one_of(ALGORITHMS)] = Field(
         default=DEFAULT_ALGORITHM, description="what trains the agents; the section of this name has its settings"
     )
     sac: SACSettings = SACSettings()
@@ -134,7 +133,7 @@ class Config(Section):
         description="true keeps each dense agent's replay buffer; false deletes it when this command's stages for its "
         "task and seed are done",
     )
-    other_versions: Annotated[Literal["report", "refuse"], expects("report or refuse")] = Field(
+    other_versions: Annotated[Literal["report", "refuse"], one_of(("report", "refuse"))] = Field(
         default="report",
         description="what to do if versions, processor or kernels differ from those of the runs that a command "
         "continues, repeats or compares with: report it, or refuse to start",

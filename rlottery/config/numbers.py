@@ -1,6 +1,7 @@
 """Numbers in settings: the ranges in which they can be computed with, and one way of writing whole numbers."""
 
 import math
+import re
 import struct
 from collections.abc import Callable, Sequence
 
@@ -8,6 +9,7 @@ from pydantic import PlainValidator
 from pydantic_core import PydanticCustomError
 
 from rlottery.config.yaml_lines import is_number, show
+from rlottery.errors import or_closest
 
 LARGEST_COUNT = 2**31 - 1
 """Steps and updates are counted in int32 by JAX and Optax."""
@@ -45,7 +47,7 @@ def whole(least: int, most: int = LARGEST_COUNT, word: str | None = None) -> Pla
         if isinstance(value, str) and len(value) > 20 and value.isdecimal():  # too long to be read as a number
             number = most + 1
         if isinstance(number, bool) or not isinstance(number, int) or number < least:
-            raise fault(f"must be {wanted}, not {show(value)}{_unquoted(value)}")
+            raise fault(f"must be {wanted}, not {show(value)}{_unquoted(value)}{_word(value, word)}")
         if number > most:
             raise fault(f"must be at most {most:,}, not {show(value)}")
         return number
@@ -54,13 +56,19 @@ def whole(least: int, most: int = LARGEST_COUNT, word: str | None = None) -> Pla
 
 
 def real(
-    wanted: str, holds: Callable[[float], bool], *, float32: bool = False, word: str | None = None
+    wanted: str,
+    holds: Callable[[float], bool],
+    *,
+    float32: bool = False,
+    word: str | None = None,
+    is_share: bool = False,
 ) -> PlainValidator:
     """A finite number for which `holds`; or that word.
 
     Args:
         wanted: what it must be, for the message.
         float32: whether it is computed with in float32, where it must be finite and `holds` must be true as well.
+        is_share: whether it is a share, so that a value may be meant in per cent.
     """
     wanted += f", or {word}" if word else ""
 
@@ -71,7 +79,8 @@ def real(
         if isinstance(value, int | float) and not isinstance(value, bool):
             number = float(value) if abs(value) <= 2**1023 else math.nan
         if not math.isfinite(number) or not holds(number):
-            raise fault(f"must be {wanted}, not {show(value)}{_unquoted(value)}")
+            hint = _unquoted(value) or _word(value, word) or (_as_share(value, holds) if is_share else "")
+            raise fault(f"must be {wanted}, not {show(value)}{hint}")
         if float32 and not (math.isfinite(rounded := _as_float32(number)) and holds(rounded)):
             raise fault(f"must be {wanted}, not {show(value)}: {_FLOAT32[abs(rounded)]}")
         return number
@@ -105,6 +114,21 @@ def _as_float32(number: float) -> float:
     if abs(number) > LARGEST_FLOAT32:
         return math.copysign(math.inf, number)
     return float(struct.unpack("f", struct.pack("f", number))[0])
+
+
+def _word(value: object, word: str | None) -> str:
+    """The word that a value may be, if it is misspelt."""
+    return "" if word is None else or_closest(value, [word])
+
+
+def _as_share(value: object, holds: Callable[[float], bool]) -> str:
+    """How to write a percentage as a fraction, if that is what a value is."""
+    given = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,9})?) *%", value) if isinstance(value, str) else None
+    percent = float(given[1]) if given else value
+    if isinstance(percent, bool) or not isinstance(percent, int | float):
+        return ""
+    share = percent / 100 if 1 < percent <= 100 or given else math.nan
+    return f"; write {share:.12g} for {percent:.12g} %" if holds(share) else ""
 
 
 def _unquoted(value: object) -> str:

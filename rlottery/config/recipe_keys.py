@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, field_validator, model_serializer, model_validator
 
-from rlottery.config.fields import FILLED, CountOrZero, Fraction, Section, Text, expects, listed
+from rlottery.config.fields import FILLED, CountOrZero, Fraction, Section, Text, listed, one_of
 from rlottery.config.groups import GROUPS
 from rlottery.config.numbers import fault
 from rlottery.config.yaml_lines import show, show_keys
+from rlottery.errors import or_closest
 
 AllocationName = Literal["global", "uniform", "erk"]
 
@@ -42,6 +43,7 @@ class Rewind(Section):
             return {"step": step}
         raise fault(
             f"must be initial, none, or {{step: k}} with a whole number of env steps above 0, not {show_keys(value)}"
+            + or_closest(value, ("initial", "none"))
         )
 
     @model_serializer
@@ -53,7 +55,7 @@ class Transfer(Section):
     """Where a transferred mask comes from."""
 
     task: Text | None = Field(default=None, description="another task of this study")
-    seed: Annotated[Literal["next"], expects("next")] | None = Field(
+    seed: Annotated[Literal["next"], one_of(("next",))] | None = Field(
         default=None, description="next: the next seed in the list; for the last seed, the first"
     )
     file: Text | None = Field(default=None, description="a mask file; {task} and {seed} in the path are filled in")
@@ -129,7 +131,7 @@ class Allocation(Section):
             return {"layers": LayerSparsities.model_validate(value)}
         raise fault(
             f"must be {listed(get_args(AllocationName))}, or the sparsity of each layer: {_LAYERS}, "
-            f"not {show_keys(value)}"
+            f"not {show_keys(value)}{or_closest(value, get_args(AllocationName))}"
         )
 
     @model_serializer

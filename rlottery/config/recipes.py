@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeA
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_serializer, model_validator
 
-from rlottery.config.fields import Batch, Count, Section, Sparsity, Switch, Text, expects, listed, or_closest
+from rlottery.config.fields import Batch, Count, Section, Sparsity, Switch, Text, listed, one_of
 from rlottery.config.numbers import fault
 from rlottery.config.recipe_keys import Allocation, AllocationName, Rewind, Transfer
 from rlottery.config.schedules import IN_TRAINING, InTraining, OneShot, PruningSchedule
 from rlottery.config.yaml_lines import show
-from rlottery.errors import MaskError
+from rlottery.errors import MaskError, or_closest
 
 if TYPE_CHECKING:
     from rlottery.pruning.controls import Control, Ticket
@@ -74,8 +74,7 @@ def _known_control(value: object) -> object:
     known = list(_controls())
     if isinstance(value, str) and value in known:
         return value
-    hint = or_closest(value, known) if isinstance(value, str) else ""
-    raise fault(f"must be one of {', '.join(known)}, not {show(value)}{hint}")
+    raise fault(f"must be one of {', '.join(known)}, not {show(value)}{or_closest(value, known)}")
 
 
 ControlName = Annotated[str, BeforeValidator(_known_control)]
@@ -134,7 +133,7 @@ class PrunedRecipe(ArmRecipe):
         default=Allocation.model_validate(None), description="global, uniform, erk, or the sparsity of each layer"
     )
     floor: Count = Field(default=1, description="minimum weights per layer; units if structured")
-    structure: Annotated[Literal["weights", "units"], expects("weights or units")] = Field(
+    structure: Annotated[Literal["weights", "units"], one_of(("weights", "units"))] = Field(
         default="weights", description="what is pruned: single weights, or whole hidden units"
     )
     schedule: PruningSchedule = Field(
@@ -216,7 +215,7 @@ class TicketRecipe(PrunedRecipe):
     )
     batches: Batch = Field(default=100, description="replay batches that a score is averaged over")
     batch_size: Batch = Field(default=256, description="transitions per batch")
-    estimator: Annotated[Literal["mean-abs", "abs-mean"], expects("mean-abs or abs-mean")] | None = Field(
+    estimator: Annotated[Literal["mean-abs", "abs-mean"], one_of(("mean-abs", "abs-mean"))] | None = Field(
         default=None, description="of a gradient score: mean of absolute values, or absolute value of the mean"
     )
 

@@ -15,6 +15,7 @@ from rlottery.config.numbers import fault, nearest_multiples
 from rlottery.config.recipe_keys import Allocation
 from rlottery.config.training import Training
 from rlottery.config.yaml_lines import show_keys
+from rlottery.errors import or_closest
 from rlottery.pruning.method import Method
 
 if TYPE_CHECKING:
@@ -240,9 +241,10 @@ class PruningSchedule(Section):
             return {value: {}}
         if isinstance(value, dict) and len(value) == 1 and value.keys() <= cls.model_fields.keys():
             return {name: {} if inner is None else inner for name, inner in value.items()}
+        name = next(iter(value)) if isinstance(value, dict) and len(value) == 1 else value
         raise fault(
             f"must be {listed(list(SCHEDULES))}, or one of them with its keys: {{rigl: {{drop: 0.5}}}}, "
-            f"not {show_keys(value)}"
+            f"not {show_keys(value)}{or_closest(name, SCHEDULES)}"
         )
 
     @model_serializer

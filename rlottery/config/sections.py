@@ -24,8 +24,7 @@ from rlottery.config.fields import (
     UpToOne,
     Widths,
     ZeroToOne,
-    expects,
-    listed,
+    one_of,
 )
 from rlottery.config.groups import ALGORITHMS
 from rlottery.config.numbers import fault, real, whole
@@ -34,6 +33,8 @@ from rlottery.config.recipes import ControlName
 from rlottery.config.task_ids import file_name, is_task_id, wrong_ending
 from rlottery.config.training import LEFT_OUT, Training, TrainingOnRollouts
 from rlottery.config.yaml_lines import show
+
+GradientMethod = Literal["taylor", "gradient", "magnitude"]
 
 
 class Pruning(Section):
@@ -47,11 +48,11 @@ class Pruning(Section):
         default=("random",),
         description="kinds of control to train next to each ticket; by default none if it prunes nothing",
     )
-    allocation: Annotated[AllocationName, expects(listed(get_args(AllocationName)))] = Field(
+    allocation: Annotated[AllocationName, one_of(get_args(AllocationName))] = Field(
         default="global", description="how survivors are shared among layers: global, uniform or erk"
     )
-    gradient_method: Annotated[Literal["taylor", "gradient", "magnitude"], expects("taylor, gradient or magnitude")] = (
-        Field(default="taylor", description="score of a weight w with loss L: |w dL/dw|, |dL/dw| or |w|")
+    gradient_method: Annotated[GradientMethod, one_of(get_args(GradientMethod))] = Field(
+        default="taylor", description="score of a weight w with loss L: |w dL/dw|, |dL/dw| or |w|"
     )
     num_gradient_batches: Batch = Field(default=100, description="replay batches the score is averaged over")
     gradient_batch_size: Batch = Field(default=256, description="transitions per batch")
@@ -79,7 +80,7 @@ class NetworkSettings(Section):
     actor: Widths = Field(default=(256, 256), description="widths of the actor's hidden layers")
     critic: Widths = Field(default=(256, 256), description="widths of the hidden layers of the critic, or of each")
     q: Widths = Field(default=(256, 256), description="widths of the hidden layers of the Q-network")
-    activation: Annotated[Activation, expects(listed(ACTIVATIONS))] = Field(
+    activation: Annotated[Activation, one_of(ACTIVATIONS)] = Field(
         default=DEFAULT_ACTIVATION,
         exclude_if=lambda activation: activation == LEFT_OUT["network"]["activation"],
         description="activation function of the hidden layers of all networks: relu or tanh",
@@ -238,7 +239,7 @@ class Verdict(Section):
     """How reports decide. Training doesn't read these keys."""
 
     margin: UpToOne = Field(default=0.1, description="non-inferiority margin, as a share of (dense - untrained)")
-    level: Annotated[float, real("a number above 0 and at most 0.2", lambda x: 0 < x <= 0.2)] = Field(
+    level: Annotated[float, real("a number above 0 and at most 0.2", lambda x: 0 < x <= 0.2, is_share=True)] = Field(
         default=0.05, description="level of every one-sided test, before Holm's correction over arms and tasks"
     )
     least_seeds: Annotated[int, whole(3)] = Field(default=5, description="with fewer seeds, nothing is decided")
@@ -287,7 +288,7 @@ class Task(Section):
         "+noise50 at the end adds 50 noise inputs"
     )
     kwargs: dict[str, Any] = Field(default={}, description="keyword arguments of the environment")
-    allow: tuple[Annotated[Deviation, expects("unseeded, carryover or interference")], ...] = Field(
+    allow: tuple[Annotated[Deviation, one_of(get_args(Deviation))], ...] = Field(
         default=(),
         exclude_if=lambda kinds: not kinds,
         description="deviations of the task that you accept; `rlottery check TASK` lists them",

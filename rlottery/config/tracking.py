@@ -5,9 +5,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_serializer, model_validator
 
-from rlottery.config.fields import Section, Text, expects, listed, or_closest
+from rlottery.config.fields import Section, Text, listed, one_of
 from rlottery.config.numbers import fault
 from rlottery.config.yaml_lines import show
+from rlottery.errors import or_closest
 
 TrackerName = Literal["wandb", "trackio", "mlflow"]
 TRACKERS: tuple[TrackerName, ...] = get_args(TrackerName)
@@ -41,7 +42,7 @@ class WandbSettings(Section):
 
     project: _Name | None = Field(default=None, description="default: WANDB_PROJECT, else the study's name")
     entity: _Name | None = Field(default=None, description="the team or user; default: your own")
-    mode: Annotated[Literal["online", "offline"] | None, expects("online or offline")] = Field(
+    mode: Annotated[Literal["online", "offline"], one_of(("online", "offline"))] | None = Field(
         default=None, description="offline keeps everything in DATA/tracking for `wandb sync`; default: WANDB_MODE"
     )
     tags: Annotated[tuple[_Name, ...], Field(max_length=20)] = Field(default=(), description="tags of all runs")
@@ -105,5 +106,4 @@ def check_tracker(name: object) -> str:
     """`name`, if it is a tracker's. Raises a fault that pydantic reports if not."""
     if name in TRACKERS:
         return str(name)
-    hint = or_closest(name, TRACKERS) if isinstance(name, str) else ""
-    raise fault(f"must be {listed(TRACKERS)}, or a list of these, not {show(name)}{hint}")
+    raise fault(f"must be {listed(TRACKERS)}, or a list of these, not {show(name)}{or_closest(name, TRACKERS)}")

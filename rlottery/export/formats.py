@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
-from rlottery.errors import StudyError, install_extra
+from rlottery.errors import StudyError, install_extra, unknown_choice
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,7 +91,7 @@ def format_of(asked: str | None, to: Path | None, *, int8: bool = False) -> str:
     ending = "" if to is None else to.suffix.lower()
     by_ending = next((name for name, about in FORMATS.items() if ending in about.endings), None)
     if asked is not None and asked not in FORMATS:
-        raise StudyError(f"--format {asked}: unknown. Choose from: {', '.join((*FORMATS, DATASET))}.")
+        raise StudyError(unknown_choice("--format", asked, (*FORMATS, DATASET)))
     # What follows a dot in magnitude-0.95 is no ending.
     if asked is None and by_ending is None and re.fullmatch(r"\.[a-z]\w*", ending):
         raise StudyError(f"{to}: no format has the ending {ending}. Choose one with --format: {_with_endings()}.")

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from rlottery.errors import StudyError
+from rlottery.errors import StudyError, unknown_choice
 from rlottery.hub.bundle import bundle_of, check_source
 from rlottery.hub.model_card import LICENSES, model_card
 from rlottery.hub.names import CARD, CHECKSUMS, HubError, check_repository, connect, plain_hub_errors
@@ -41,7 +41,7 @@ def push(
     """
     check_repository(repository)
     if license not in LICENSES:
-        raise HubError(f"--license {license}: unknown. Choose from: {', '.join(LICENSES)}.")
+        raise HubError(unknown_choice("--license", license, LICENSES))
     check_source(path)
     if send:
         api = connect()

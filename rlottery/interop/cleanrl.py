@@ -36,7 +36,7 @@ def read_cleanrl(tensors: Mapping[str, np.ndarray]) -> ForeignAgent:
     for actor in ("actor", "actor_mean"):
         if names == {f"{network}.{layer}" for network in (actor, "critic") for layer in (0, 2, 4)}:
             return _ppo(weights, actor)
-    raise _unknown(names)
+    raise _unknown(names or tensors.keys())
 
 
 def _ppo(weights: Weights, actor: str) -> ForeignAgent:

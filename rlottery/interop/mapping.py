@@ -19,8 +19,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from rlottery.activations import ACTIVATIONS, Activation
-from rlottery.config import AlgorithmName
-from rlottery.config.fields import expects, listed
+from rlottery.config import ALGORITHMS, AlgorithmName
+from rlottery.config.fields import one_of
 from rlottery.config.loading import load_settings
 
 Modules = Annotated[list[str | list[str]], Field(min_length=1, max_length=100)]
@@ -37,8 +37,8 @@ class Mapping(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    algorithm: AlgorithmName
-    activation: Annotated[Activation, expects(listed(ACTIVATIONS))]
+    algorithm: Annotated[AlgorithmName, one_of(ALGORITHMS)]
+    activation: Annotated[Activation, one_of(ACTIVATIONS)]
     networks: dict[str, Modules]
     targets: dict[str, Modules] = {}
     arrays: dict[Literal["log_temperature", "log_std"], str] = {}

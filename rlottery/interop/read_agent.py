@@ -23,6 +23,7 @@ from rlottery.interop.sb3_archive import open_archive
 from rlottery.interop.sbx import is_sbx, read_sbx
 from rlottery.interop.torch_file import UnknownFileError
 from rlottery.interop.weights_file import read_weights
+from rlottery.safety.file_kind import file_kind
 from rlottery.safety.regular_files import FileSizeError, read_bytes
 from rlottery.safety.zip_files import checked_zip
 
@@ -32,6 +33,9 @@ _GIVE = (
     'what Stable-Baselines3 or SBX saved, model.save("agent.zip"); a model of CleanRL, agent.cleanrl_model; or weights '
     "of another library with --mapping (docs/import-libraries.md)."
 )
+
+_MAY_BE = (None, "a ZIP archive", "a pickle", "a file of safetensors")
+"""The kinds of files that may have an agent. The oldest pickles seem to be text."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,11 @@ def read_agent(path: Path, mapping: Mapping | None = None, library: Library | No
     except (OSError, FileSizeError) as error:
         fix = f" Give {_GIVE}" if path.is_dir() else ""
         raise ForeignFileError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}.{fix}") from None
-    if _is_text(data):
-        what = "a Python script. Run it first; it has to save the agent" if path.suffix == ".py" else "a text file"
-        raise ForeignFileError(f"{path} isn't an agent, but {what}. Give {_GIVE}")
+    kind = file_kind(data)
+    if kind == "a text file" and path.suffix == ".py":
+        kind = "a Python script. Run it first; it has to save the agent"
+    if kind not in _MAY_BE and not (data and _is_pickle(data)):
+        raise ForeignFileError(f"{path} isn't an agent, but {kind}. Give {_GIVE}")
     try:
         if not _is_archive(data, path):
             agent = read_weights(path, data, mapping)
@@ -79,17 +85,6 @@ def read_agent(path: Path, mapping: Mapping | None = None, library: Library | No
     except DAMAGED:
         raise ForeignFileError(f"{path} can't be imported: its settings or its weights are damaged.") from None
     return AgentFile(path, hashlib.sha256(data).hexdigest(), agent)
-
-
-def _is_text(data: bytes) -> bool:
-    """Whether a file seems to hold text. Agents have bytes of arrays or of their lengths; the oldest pickles don't."""
-    start = data[:4_096]
-    try:
-        text = start.decode("utf-8")
-    except UnicodeDecodeError as error:
-        text = start[: error.start].decode("utf-8") if error.start > len(start) - 4 else "\0"
-    has_others = any(character < " " and not character.isspace() for character in text)
-    return bool(text.strip()) and not has_others and not _is_pickle(data)
 
 
 def _is_pickle(data: bytes) -> bool:

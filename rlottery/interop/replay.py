@@ -15,6 +15,7 @@ from rlottery.errors import ForeignFileError
 from rlottery.interop.inert_objects import InertReader, Record, UnreadableError
 from rlottery.interop.library import ALLOW, Library
 from rlottery.interop.sb3_archive import MODULES
+from rlottery.safety.file_kind import file_kind
 from rlottery.safety.regular_files import regular
 from rlottery.storage.transitions import Transitions, one_hot
 
@@ -22,6 +23,10 @@ MOST_BYTES = 2**36
 """The largest file that is read."""
 DAMAGED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 """What reading a foreign file raises where it has something of another type than it should."""
+_GIVE = {
+    "replay buffer": 'what Stable-Baselines3 saved, model.save_replay_buffer("replay.pkl"), or minari:ID.',
+    "VecNormalize": 'what Stable-Baselines3 saved, env.save("vecnormalize.pkl").',
+}
 _BUFFERS = ("ReplayBuffer", "NStepReplayBuffer")
 _OTHERS = ("DictReplayBuffer", "HerReplayBuffer")
 
@@ -142,14 +147,21 @@ def _statistics(found: Any, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
 
 def _object_in(path: Path, holds: str) -> Record:
     """The object in a pickle."""
+    start = b""
     try:
         with open(path, "rb", opener=regular) as file:
+            start = file.read(4_096)
+            file.seek(0)
             if os.fstat(file.fileno()).st_size > MOST_BYTES:
                 raise ForeignFileError(f"it has more than {MOST_BYTES:,} bytes")
             found = InertReader(_UpTo(file), holds, MODULES).read()  # type: ignore[arg-type]
     except OSError as error:
-        raise ForeignFileError(f"{path} can't be read: {error.strerror or error}.") from None
+        why = f"it is a folder. Give {_GIVE[holds]}" if path.is_dir() else f"{error.strerror or error}."
+        raise ForeignFileError(f"{path} can't be read: {why}") from None
     except ForeignFileError as error:
+        kind = file_kind(start)
+        if kind not in (None, "a pickle"):
+            raise ForeignFileError(f"{path} can't be read as a {holds}: it is {kind}. Give {_GIVE[holds]}") from None
         raise type(error)(f"{path} can't be read as a {holds}: {error}.") from None
     except MemoryError:
         raise ForeignFileError(f"{path} needs more memory than there is.") from None

@@ -12,6 +12,7 @@ from rlottery.interop.run_names import Named, Pattern, usual_name
 from rlottery.interop.sb3_results import MONITOR, Monitored, read_evaluations
 from rlottery.interop.score_csv import COLUMNS, Naming, read_csv
 from rlottery.interop.scored_runs import Elsewhere, Row, runs_of
+from rlottery.safety.file_kind import file_kind
 from rlottery.safety.npz import BEGINNINGS
 from rlottery.safety.regular_files import NotRegularError, read_bytes
 from rlottery.storage.paths import CONFIG, Store
@@ -27,6 +28,7 @@ _CALLED_BY_FOLDER = ("evaluations.npz", "monitor.csv", "progress.csv")
 """Files that have the same name in every run, so that the folder says which run it is."""
 
 
+_GIVE = "a CSV, or monitor.csv or evaluations.npz of Stable-Baselines3 (docs/made-elsewhere.md)."
 _SHEETS = (".xlsx", ".xls", ".ods")
 
 
@@ -54,6 +56,8 @@ def read_results(sources: Sequence[str], naming: Naming, metric: str = "return",
     monitored: dict[Named, tuple[Monitored, Path, int]] = {}
     for file in (file for source in sources for file in _files(source, told)):
         data, before = _content(file.path), len(rows)
+        if (kind := file_kind(data)) not in (None, "a text file", "a ZIP archive"):
+            raise StudyError(f"{file.path}: this is {kind}, and no file of results. Give {_GIVE}")
         if file.path.suffix in _SHEETS:
             raise StudyError(f"{file.path}: this is a spreadsheet. Save the sheet as CSV.")
         if data.startswith(BEGINNINGS):

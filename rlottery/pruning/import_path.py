@@ -1,14 +1,13 @@
 """Functions of the user by their import path, with helpful messages if they can't be imported."""
 
 import contextlib
-import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, cast
 
-from rlottery.errors import MaskError, error_text
+from rlottery.errors import MaskError, closest, error_text
 from rlottery.processes.user_code import isolated
 
 
@@ -55,5 +54,5 @@ def import_function(name: str) -> Callable[..., Any]:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A space and a question with the closest known name; empty if none is close."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    meant = closest(name, known)
+    return "" if meant is None else f" Did you mean {meant!r}?"

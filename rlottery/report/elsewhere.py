@@ -25,8 +25,7 @@ from rlottery.analysis.scores import WITHOUT_DENSE, TaskScores, task_scores
 from rlottery.analysis.verdict import Verdicts
 from rlottery.config import Config, Contrast, RegisteredContrast
 from rlottery.config.contrasts import BETTER, DIFFERS, MINUS, objections
-from rlottery.config.fields import or_closest
-from rlottery.errors import StudyError
+from rlottery.errors import StudyError, or_closest
 from rlottery.interop.scored_runs import Elsewhere, ScoredRun
 from rlottery.report.contents import Contents
 from rlottery.report.wording import few, joined, plural

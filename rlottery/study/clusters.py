@@ -18,7 +18,7 @@ from typing import Self
 
 from rlottery.config import Config
 from rlottery.config.cluster_profile import ClusterProfile, load_profile
-from rlottery.errors import ConfigError, StudyError
+from rlottery.errors import ConfigError, StudyError, unknown_choice
 from rlottery.processes.children import python_command
 from rlottery.storage.locks import RunLock, holder_of, try_lock
 from rlottery.storage.paths import Store
@@ -235,7 +235,7 @@ class OnDask(Cluster):
 def asked_for(engine: str | None, profile: Path | None, scheduler: str | None, *, detach: bool) -> Asked | None:
     """What a command's flags ask for; None: this machine. Raises ConfigError if they don't fit together."""
     if engine not in (None, *ENGINES):
-        raise ConfigError(f"--on {engine}: unknown. Choose from: {', '.join(ENGINES)}.")
+        raise ConfigError(unknown_choice("--on", engine, ENGINES))
     flags = {"--profile": ("slurm", profile), "--detach": ("slurm", detach), "--scheduler": ("dask", scheduler)}
     for flag, (needs, given) in flags.items():
         if given and engine != needs:

@@ -79,6 +79,18 @@ def test_overrides(load: Callable[..., Config]) -> None:
         ("tasks='1'", """must be a list, not '1'; write tasks='["1"]'"""),
         ("pruning.controls='random'", "must be a list, not 'random'; write pruning.controls='[random]'"),
         ("name.x=b", "name: must be 1 to 64 letters"),
+        ("pruning.sparsity=90", "must be a number from 0 to below 1, not 90; write 0.9 for 90 %"),
+        ("pruning.sparsity=90%", "must be a number from 0 to below 1, not '90%'; write 0.9 for 90 %"),
+        ("pruning.sparsity=99.95", "must be a number from 0 to below 1, not 99.95; write 0.9995 for 99.95 %"),
+        ("verdict.level=5", "must be a number above 0 and at most 0.2, not 5; write 0.05 for 5 %"),
+        (
+            "arms=[{criterion: magnitude, sparsity: [0.9, 95]}]",
+            "arms.0.sparsity.1: must be a number from 0 to below 1, not 95; write 0.95 for 95 %",
+        ),
+        (
+            "arms=[{criterion: magnitude, allocation: {actor: [50], critic: [0.5]}}]",
+            "arms.0.allocation.actor.0: must be a number from 0 to below 1, not 50; write 0.5 for 50 %",
+        ),
         ("pruning.sparsity.actor=0.5", "pruning.sparsity.critic: missing"),
         ("seeds=[0", "the value is not valid YAML: "),
         ("seeds=&a [0]", "the value is not valid YAML: anchors and aliases"),
@@ -92,6 +104,47 @@ def test_faults_of_an_override_name_it(faults: Faults, override: str, message: s
     found = faults(MINIMAL + "evaluation: {score_evaluations: 1, interval: 100}\n", override)
     assert len(found) == 1
     assert found[0].startswith(f"command line: {override}: {message}")
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        *(f"pruning.sparsity={value}" for value in ("100", "1", "-50", "true", "90 points", "1e400", "200%")),
+        "sac.discount=99",  # nobody counts it in per cent
+    ],
+)
+def test_what_is_no_percentage_gets_no_fraction(faults: Faults, override: str) -> None:
+    (found,) = faults(MINIMAL, override)
+    assert "must be a number from 0 to below 1, not " in found and "write" not in found
+
+
+MISSPELT = [
+    ("algorithm=sca", "sac"),
+    ("device=GPU", "cuda"),
+    ("workers=atuo", "auto"),
+    ("sac.target_entropy=Auto", "auto"),
+    ("network.activation=tahn", "tanh"),
+    ("other_versions=refus", "refuse"),
+    ("pruning.allocation=Uniform", "uniform"),
+    ("pruning.gradient_method=tayler", "taylor"),
+    ("pruning.controls=[randm]", "random"),
+    ("tracking=wandbb", "wandb"),
+    ("tracking.wandb.mode=ofline", "offline"),
+    ("tasks=[{id: Pendulum-v1, allow: [carry-over]}]", "carryover"),
+    ("contrasts=[{claim: a > b, measure: scores}]", "score"),
+    ("arms=[{criterion: magnitude, sparsity: 0.5, allocation: ekr}]", "erk"),
+    ("arms=[{criterion: magnitude, sparsity: 0.5, structure: unit}]", "units"),
+    ("arms=[{criterion: magnitude, sparsity: 0.5, estimator: mean_abs}]", "mean-abs"),
+    ("arms=[{criterion: magnitude, sparsity: 0.5, schedule: itrative}]", "iterative"),
+    ("arms=[{criterion: magnitude, sparsity: 0.5, schedule: {rigel: {drop: 0.5}}}]", "rigl"),
+    ("arms=[{criterion: magnitude, sparsity: 0.5, rewind: inital}]", "initial"),
+]
+
+
+@pytest.mark.parametrize(("override", "meant"), MISSPELT)
+def test_a_misspelt_value_gets_the_closest_one(faults: Faults, override: str, meant: str) -> None:
+    (found,) = faults(MINIMAL, override)
+    assert found.endswith(f"; did you mean '{meant}'?")
 
 
 @pytest.mark.parametrize(

@@ -258,7 +258,9 @@ def test_the_section_of_another_algorithm_is_refused(faults: Faults) -> None:
     assert line == f"command line: {override}: td3: {said.format('td3', 'td3', 'sac')}"
     (line,) = faults(MINIMAL, "algorithm=td3", "sac.batch_size=64")
     assert line.endswith(said.format("sac", "sac", "td3"))
-    assert faults(MINIMAL + "algorithm: TD3") == ["config.yaml:3: algorithm: must be sac, td3, dqn or ppo, not 'TD3'"]
+    assert faults(MINIMAL + "algorithm: TD3") == [
+        "config.yaml:3: algorithm: must be sac, td3, dqn or ppo, not 'TD3'; did you mean 'td3'?"
+    ]
 
 
 PPO = "tasks: [a]\nseeds: [0]\nalgorithm: ppo\n"

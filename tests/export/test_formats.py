@@ -74,7 +74,7 @@ def test_the_format_is_the_endings_unless_it_is_given(asked: str | None, to: str
 @pytest.mark.parametrize(
     ("asked", "to", "said"),
     [
-        ("onx", None, "--format onx: unknown. Choose from: npz, "),
+        ("onx", None, "--format onx: unknown; did you mean 'onnx'?"),
         (None, "a.tflite", "a.tflite: no format has the ending .tflite. Choose one with --format: npz (.npz), "),
         ("npz", "a.safetensors", "has the ending of the format safetensors, not of npz. Give a name that ends in .npz"),
     ],

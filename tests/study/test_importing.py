@@ -554,6 +554,26 @@ def test_files_that_are_no_archives_are_refused(tmp_path: Path) -> None:
     assert "not a regular file" in message and 'model.save("agent.zip")' in message
 
 
+def test_a_file_of_another_kind_is_named_wherever_one_is_given(tmp_path: Path) -> None:
+    image, empty, tensors = tmp_path / "a.png", tmp_path / "agent.zip", tmp_path / "a.safetensors"
+    image.write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+    empty.touch()
+    safetensors.numpy.save_file({"w": np.zeros(2, np.float32)}, tensors)
+    assert "isn't an agent, but a PNG image. Give what Stable-Baselines3" in refusal("import", image, *TASK)
+    assert "isn't an agent, but an empty file. Give what Stable-Baselines3" in refusal("import", empty, *TASK)
+    assert "it isn't known what its layers are for: w. Give a mapping" in refusal("import", tensors, *TASK)
+    for file, kind in (
+        (image, "a PNG image"),
+        (AGENT, "a ZIP archive"),
+        (empty, "an empty file"),
+        (tmp_path, "a folder"),
+    ):
+        message = refusal("import", AGENT, "--replay", file, *TASK)
+        assert f"it is {kind}. Give what Stable-Baselines3 saved, model.save_replay_buffer" in message
+    assert "a.png: this is a PNG image, and no file of results. Give a CSV" in refusal("compare", "--csv", image)
+    assert "Of ZIP archives, only evaluations.npz" in refusal("compare", "--csv", AGENT)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "what"),
     [

@@ -8,7 +8,7 @@ from typing import Any
 
 from rlottery.config import Config, Pruning
 from rlottery.config.built_in import recipes_for
-from rlottery.config.fields import Sparsity, or_closest
+from rlottery.config.fields import Sparsity
 from rlottery.config.recipe_keys import Transfer
 from rlottery.config.recipes import (
     ROUND,
@@ -19,7 +19,7 @@ from rlottery.config.recipes import (
     TransferRecipe,
 )
 from rlottery.config.schedules import Iterative
-from rlottery.errors import MaskError, RlotteryError
+from rlottery.errors import MaskError, RlotteryError, or_closest
 from rlottery.pruning.controls import Control
 from rlottery.pruning.criteria import Criterion
 from rlottery.pruning.prune import Twins

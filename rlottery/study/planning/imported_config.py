@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from rlottery.config import ALGORITHMS, ON_POLICY, Config, Task, config_to_dict
 from rlottery.config.training import NOT_FOR_ROLLOUTS, Training
 from rlottery.config.yaml_lines import dotted
-from rlottery.errors import ConfigError, ForeignFileError
+from rlottery.errors import ConfigError, ForeignFileError, unknown_choice
 from rlottery.interop.read_agent import AgentFile
 from rlottery.safety.printable import on_one_line
 
@@ -210,7 +210,7 @@ def with_seed(text: str, seed: int, path: Path) -> str:
 def check_algorithm(file: AgentFile, asked: str | None) -> None:
     """Raise ForeignFileError unless an agent is of the algorithm that was asked for, if any."""
     if asked is not None and asked not in ALGORITHMS:
-        raise ConfigError(f"--algorithm {asked}: unknown. Choose from: {', '.join(ALGORITHMS)}.")
+        raise ConfigError(unknown_choice("--algorithm", asked, ALGORITHMS))
     if asked is not None and asked != file.agent.algorithm:
         raise ForeignFileError(f"{file.path} has an agent of {file.agent.algorithm.upper()}, not of {asked.upper()}.")
 

@@ -6,9 +6,8 @@ from functools import cached_property
 from pathlib import Path
 
 from rlottery.config import Config, Task
-from rlottery.config.fields import or_closest
 from rlottery.config.recipes import ROUND
-from rlottery.errors import RlotteryError
+from rlottery.errors import RlotteryError, or_closest
 from rlottery.storage.paths import DENSE, RunFiles, Store, UntrainedFiles
 from rlottery.study.planning.arms import Arm
 
