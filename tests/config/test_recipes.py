@@ -166,8 +166,8 @@ def test_no_recipe(fault: Fault, arm: str, message: str) -> None:
                 ("1", "1"),
                 ("1.0", "1"),
                 ("-0.1", "-0.1"),
-                ("90", "90"),
-                ("90%", "'90%'"),
+                ("90", "90; write 0.9 for 90 %"),
+                ("90%", "'90%'; write 0.9 for 90 %"),
                 ("true", "true"),
                 (".nan", "nan"),
                 (".inf", "inf"),
@@ -210,7 +210,7 @@ def test_no_recipe(fault: Fault, arm: str, message: str) -> None:
             (f"floor: {given}", f"floor: must be a whole number of at least 1, not {shown}")
             for given, shown in (("0", "0"), ("1.5", "1.5"), ("null", "empty (null)"))
         ),
-        ("structure: unit", "structure: must be weights or units, not 'unit'"),
+        ("structure: unit", "structure: must be weights or units, not 'unit'; did you mean 'units'?"),
         ("structure: null", "structure: must be weights or units, not empty (null)"),
         ("structure: units, allocation: erk", "structure: units takes allocation: global or uniform"),
         (
@@ -232,10 +232,10 @@ def test_no_recipe(fault: Fault, arm: str, message: str) -> None:
         ("criterion: snip, estimator: abs-mean", "snip has its own estimator; leave out estimator"),
         ("criterion: taylor, estimator: abs", "estimator: must be mean-abs or abs-mean, not 'abs'"),
         # Schedules
-        ("schedule: riggl", f"schedule: {SCHEDULES}'riggl'"),
+        ("schedule: riggl", f"schedule: {SCHEDULES}'riggl'; did you mean 'rigl'?"),
         ("schedule: null", f"schedule: {SCHEDULES}empty (null)"),
         ("schedule: [rigl]", f"schedule: {SCHEDULES}a list"),
-        ("schedule: {one-shot: {}}", f"schedule: {SCHEDULES}{{one-shot: ...}}"),
+        ("schedule: {one-shot: {}}", f"schedule: {SCHEDULES}{{one-shot: ...}}; did you mean 'one-shot'?"),
         ("schedule: {set: {}, rigl: {}}", f"schedule: {SCHEDULES}{{set: ..., rigl: ...}}"),
         ("schedule: {iterative: 0.3}", "schedule.iterative: must be a mapping of keys, not 0.3"),
         ("schedule: {iterative: {drop: 0.3}}", "schedule.iterative.drop: unknown key; the keys here are rate"),
