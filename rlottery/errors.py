@@ -52,7 +52,7 @@ def or_closest(name: object, known: Iterable[str]) -> str:
 def unknown_choice(option: str, given: str, known: Iterable[str]) -> str:
     """The message about an option of the command line that has none of the values that it may have."""
     names = list(known)
-    return f"{option} {given}: unknown" + (or_closest(given, names) or f". Choose from: {', '.join(names)}.")
+    return f"{option} {given}: unknown{or_closest(given, names) or '.'} Choose from: {', '.join(names)}."
 
 
 @contextmanager

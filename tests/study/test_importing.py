@@ -697,7 +697,7 @@ def test_options_that_contradict_each_other_are_refused() -> None:
     assert "--task is missing" in refusal("import", AGENT)
     assert "exclude each other" in refusal("import", AGENT, *TASK, "--replay", REPLAY, "--collect", "10")
     assert f"{AGENT} has an agent of SAC, not of TD3" in refusal("import", AGENT, *TASK, "--algorithm", "td3")
-    assert "unknown. Choose from" in refusal("import", AGENT, *TASK, "--algorithm", "a2c")
+    assert "Choose from: sac, td3, dqn, ppo." in refusal("import", AGENT, *TASK, "--algorithm", "a2c")
     assert "only agents of PPO" in refusal("import", AGENT, *TASK, "--normalisation", REPLAY)
     assert "unknown key" in refusal("import", AGENT, *TASK, "sac.rate=1")
     for override, why in (
