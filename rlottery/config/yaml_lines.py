@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from rlottery.errors import ConfigError
+from rlottery.safety.file_kind import file_kind
 from rlottery.safety.printable import on_one_line
 from rlottery.safety.regular_files import FileSizeError, read_bytes
 
@@ -136,6 +137,8 @@ def read_document(path: Path, example: str = "`rlottery init` writes a commented
     try:
         value, lines, faults, unquoted = _parse(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
+        if (kind := file_kind(content)) not in (None, "a text file"):
+            raise ConfigError(f"{path}: this is {kind}, and no YAML file; {example}") from None
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{path}:{line}: this is not UTF-8 text; save the file as UTF-8") from None
     except _InvalidYamlError as error:

@@ -18,6 +18,7 @@ import numpy as np
 from rlottery.errors import MaskError, typed_text
 from rlottery.pruning.mask_file import MAX_MASK_BYTES, mask_from_bytes, read_mask_bytes
 from rlottery.pruning.masks import Mask, digest, in_layer_order, make_mask
+from rlottery.safety.file_kind import file_kind
 from rlottery.safety.npz import BEGINNINGS, read_npz
 
 PLAIN = (".npz", ".safetensors")
@@ -154,7 +155,9 @@ def _from_safetensors(data: bytes) -> tuple[dict[str, np.ndarray], str | None]:
         arrays = safetensors.numpy.load(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     except Exception as error:  # SafetensorError, and KeyError for types that NumPy doesn't have
-        raise MaskError(f"it is none of the formats of masks ({typed_text(error)[:200]})") from None
+        kind = file_kind(data)
+        why = typed_text(error)[:200] if kind in (None, "a file of safetensors") else kind
+        raise MaskError(f"it is none of the formats of masks ({why})") from None
     text = header.get("__metadata__", {}).get(_METADATA)
     if text is not None and len(text) > _MAX_METADATA_BYTES:
         raise MaskError("its metadata are too long")

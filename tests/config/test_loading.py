@@ -486,6 +486,11 @@ def test_text_on_the_command_line_needs_quotes_of_its_own(faults: Faults, load: 
         ("words\n", "config.yaml: the top level must be a mapping of keys to values, not 'words'"),
         (b"name: \xff\n", "config.yaml:1: this is not UTF-8 text; save the file as UTF-8"),
         (b"a: 1\nname: \xff\n", "config.yaml:2: this is not UTF-8 text"),
+        (
+            b"\x89PNG\r\n\x1a\n",
+            "config.yaml: this is a PNG image, and no YAML file; `rlottery init` writes a commented one",
+        ),
+        (b"# long\n" * 1_000 + b"name: \xff\n", "config.yaml:1001: this is not UTF-8 text"),
         (MINIMAL.encode("utf-16"), "config.yaml:1: this is not UTF-8 text"),
         (
             "a: 1\nb: [1\nc: 2\n",

@@ -126,7 +126,8 @@ def _npy(header: dict[str, Any], content: bytes = b"") -> bytes:
 HUGE = {"descr": "|b1", "fortran_order": False, "shape": (2**20, 2**20)}
 BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "empty": (lambda: b"", "it is empty"),
-    "text": (lambda: b"layer_0: 1 0 1 1 0", "none of the formats"),
+    "text": (lambda: b"layer_0: 1 0 1 1 0", r"none of the formats of masks \(a text file\)"),
+    "an image": (lambda: b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", r"none of the formats of masks \(a PNG image\)"),
     "no matrices": (lambda: npz(), "has no matrices"),
     "a vector": (lambda: npz(**{"actor.layer_0": np.ones(3, bool)}), r"bool matrix \(inputs, outputs\)"),
     "scores": (lambda: npz(**{"actor.layer_0": np.full((2, 2), 0.3)}), "Say which weights survive"),
