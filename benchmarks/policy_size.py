@@ -23,6 +23,7 @@ from rlottery.export import npz
 from rlottery.export.c_header import header
 from rlottery.export.c_program import compiler
 from rlottery.export.export import random_observations
+from rlottery.export.finished_run import read_finished
 from rlottery.export.folded_policy import FoldedPolicy, read_folded
 from rlottery.export.int8 import in_int8, measured
 from rlottery.study.execution.cores import pin
@@ -138,8 +139,8 @@ def main(folders: list[str]) -> None:
     pin(0)
     rows = []
     for folder in folders:
-        read = read_folded(Path(folder), trust=True)
-        returns = measured(read.run, trust=True)
+        run = read_finished(Path(folder))
+        read, returns = read_folded(run, trust=True), measured(run, trust=True)
         policy = replace(read.folded, name="policy")
         rows.append(measure(policy, returns.float32))
         rows.append(measure(in_int8(policy), returns.int8))

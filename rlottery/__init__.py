@@ -1,6 +1,7 @@
 """Find lottery tickets in reinforcement-learning agents.
 
-`main` runs a study, `load_study` reads one as pandas frames, and `load_agent` gives a trained policy:
+`main` runs a study, `load_study` reads one as pandas frames, and `load_agent` gives a trained policy, which
+`save_policy` writes to a file:
 
     >>> import rlottery
     >>> outcome = rlottery.main(config="config.yaml")  # doctest: +SKIP
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from rlottery.errors import RlotteryError
+    from rlottery.export.export import Export, save_policy
     from rlottery.export.policy import Policy, load_agent
     from rlottery.pipeline import main
     from rlottery.pruning.as_function import prune
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from rlottery.study.run import Outcome
 
 __all__ = [
+    "Export",
     "ImportedAgent",
     "Outcome",
     "ParameterMask",
@@ -45,9 +48,11 @@ __all__ = [
     "load_study",
     "main",
     "prune",
+    "save_policy",
 ]
 
 _MODULES = {
+    "Export": "rlottery.export.export",
     "ImportedAgent": "rlottery.study.importing",
     "Outcome": "rlottery.study.run",
     "ParameterMask": "rlottery.pruning.parameter_mask",
@@ -60,6 +65,7 @@ _MODULES = {
     "load_study": "rlottery.report.notebook",
     "main": "rlottery.pipeline",
     "prune": "rlottery.pruning.as_function",
+    "save_policy": "rlottery.export.export",
 }
 """The module of each public name. It is imported on first use, so that the command line need not import pandas."""
 

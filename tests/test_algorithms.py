@@ -15,6 +15,7 @@ from rlottery.agents.networks import mlp_in_numpy
 from rlottery.config import Config, load_config
 from rlottery.envs import make
 from rlottery.errors import StudyError
+from rlottery.export.finished_run import read_finished
 from rlottery.export.folded_policy import read_folded
 from rlottery.export.formats import FORMATS
 from rlottery.export.policy import load_agent
@@ -127,7 +128,7 @@ def test_files_of_every_format_act_as_its_policies_do(
     if name == "torch" and case is not DQN:
         return  # seconds to start; test_on_policy.py has what else differs, and test_torch_program.py has tanh
     run, writer = files(study, "taylor").folder, writer_here(name, monkeypatch)
-    policy = read_folded(run, trust=False).folded
+    policy = read_folded(read_finished(run), trust=False).folded
     observations = np.random.default_rng(0).normal(size=(50, case.spec.observation_size)).astype(np.float32)
     found = writer.actions(writer.content(policy), policy, observations).actions
     np.testing.assert_allclose(found, load_agent(run)(observations), rtol=0, atol=1e-5)

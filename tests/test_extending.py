@@ -140,7 +140,7 @@ def test_exporter(monkeypatch: pytest.MonkeyPatch) -> None:
     assert formats.writer_of(formats.format_of(None, Path("policy.json"))) is writer
     policy = random_policy([4, 8, 2], 0.3, normalised=True)
     data, seen = writer.content(policy), np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
-    assert json.loads(data)["about"]["agent_sha256"] == policy.agent_sha256
+    assert json.loads(data)["about"]["agent_sha256"] == policy.policy.agent_sha256
     np.testing.assert_array_equal(writer.actions(data, policy, seen).actions, policy.policy(seen))
 
 

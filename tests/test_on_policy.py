@@ -12,6 +12,7 @@ from rlottery.config import Config, load_config
 from rlottery.envs import make
 from rlottery.errors import StudyError
 from rlottery.export.export import export_policy
+from rlottery.export.finished_run import read_finished
 from rlottery.export.folded_policy import read_folded
 from rlottery.export.formats import FORMATS
 from rlottery.export.policy import load_agent
@@ -117,7 +118,7 @@ def test_files_of_every_format_act_on_normalised_observations(
     study: Config, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, writer = files(study, "taylor").folder, writer_here(name, monkeypatch)
-    policy = read_folded(run, trust=False).folded
+    policy = read_folded(read_finished(run), trust=False).folded
     observations = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
     found = writer.actions(writer.content(policy), policy, observations).actions
     np.testing.assert_allclose(found, load_agent(run)(observations), rtol=0, atol=1e-5)

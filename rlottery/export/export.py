@@ -1,4 +1,4 @@
-"""Exports the policy of a finished run as one small file, and compares the actions that the file computes."""
+"""Exports a policy as one small file, and compares the actions that the file computes."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 
 from rlottery.errors import StudyError
 from rlottery.export.finished_run import read_finished
-from rlottery.export.folded_policy import FoldedPolicy, read_folded
+from rlottery.export.folded_policy import FoldedPolicy, Folding, fold_policy, read_folded
 from rlottery.export.formats import FORMATS, format_of, writer_of
 from rlottery.export.int8 import in_int8, measured
 from rlottery.export.new_file import check_new, write_new
@@ -97,18 +97,47 @@ def export_policy(
         TaskError: the task is needed for the bounds of the actions, and can't be made.
     """
     chosen = format_of(format, to, int8=int8)
-    read_finished(folder)  # what is wrong with the command comes before what is missing here
-    writer = writer_of(chosen)
+    run = read_finished(folder)  # what is wrong with the command comes before what is missing here
+    writer_of(chosen)
     if to is not None:
         check_new(to)
-    read = read_folded(folder, trust=trust)
-    run = read.run
+    made = read_folded(run, trust=trust)
     default = f"{run.task.name}_seed_{run.seed}_{folder.resolve().name}{FORMATS[chosen].endings[0]}"
     file = to or Path(default)
     check_new(file)
-    policy = replace(read.folded, name=file.name.removesuffix(file.suffix))
     if int8:
-        policy = replace(in_int8(policy), returns=measured(run, trust=trust))
+        made = made._replace(folded=replace(in_int8(made.folded), returns=measured(run, trust=trust)))
+    return _written(file, chosen, made)
+
+
+def save_policy(policy: Policy, to: str | Path, format: str | None = None) -> Export:
+    """Write a policy, such as one whose layers you have pruned, to a file for other programs, folded.
+
+    Its weights that are zero count as pruned. `rlottery export` does the same for runs.
+
+    Args:
+        policy: as `load_agent` returns it, or with other `layers` by `dataclasses.replace`. The file records its `arm`
+            and its `sparsity`.
+        to: the file to write.
+        format: one of `FORMATS`; None for that of the ending of `to`.
+
+    Returns:
+        What was written, and how its actions compare with the policy's.
+
+    Raises:
+        StudyError: there is no such format or it can't be written here, the policy's layers don't fit together, or the
+            file exists or can't be written.
+    """
+    file = Path(to)
+    chosen = format_of(format, file)
+    writer_of(chosen)
+    check_new(file)
+    return _written(file, chosen, fold_policy(policy))
+
+
+def _written(file: Path, chosen: str, made: Folding) -> Export:
+    """Write a folded policy, once its file is known to compute the same actions."""
+    writer, policy = writer_of(chosen), replace(made.folded, name=file.name.removesuffix(file.suffix))
     data = writer.content(policy)
     observations = random_observations(policy.policy)
     actions, reader = writer.actions(data, policy, observations)
@@ -118,13 +147,13 @@ def export_policy(
         file,
         len(data),
         weights=policy.weights,
-        of_weights=read.of_weights,
-        dead=read.dead,
-        constant=read.constant,
-        of_units=read.of_units,
+        of_weights=made.of_weights,
+        dead=made.dead,
+        constant=made.constant,
+        of_units=made.of_units,
         unread=policy.unread,
         observation_size=policy.policy.observation_size,
-        difference=difference(actions, read.whole(observations), policy.policy),
+        difference=difference(actions, made.whole(observations), policy.policy),
         reader=reader,
         discrete=policy.policy.first_action is not None,
         returns=policy.returns,

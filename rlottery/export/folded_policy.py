@@ -1,14 +1,14 @@
-"""The policy of a finished run as exporters write it: read, checked, and folded."""
+"""A policy as exporters write it: checked, and folded."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rlottery.activations import DEFAULT_ACTIVATION
-from rlottery.export.finished_run import FinishedRun, read_actor, read_finished, spaces_of
+from rlottery.errors import StudyError
+from rlottery.export.finished_run import FinishedRun, read_actor, spaces_of
 from rlottery.export.policy import Policy, layer_pairs, policy_of
 from rlottery.export.returns import Returns
 from rlottery.pruning.fold import Folded, Layers, fold
@@ -48,7 +48,6 @@ class FoldedPolicy:
         policy: what it computes. Its layers have only the outputs that the deterministic policy reads.
         kept: which weights of each kernel survive, (in, out); the others are zero.
         unread: the observation entries that no weight reads.
-        agent_sha256: the checksum of the file of the run's agent, in hexadecimal.
         name: of the file, without its ending. C's names begin with it.
         scales: of each unit's weights, (out,) for each layer, if the weights are int8 (`rlottery.export.int8`).
         returns: what these cost, measured.
@@ -57,7 +56,6 @@ class FoldedPolicy:
     policy: Policy
     kept: tuple[NDArray[np.bool_], ...]
     unread: tuple[int, ...]
-    agent_sha256: str
     name: str = "policy"
     scales: tuple[NDArray[np.float32], ...] | None = None
     returns: Returns | None = None
@@ -78,7 +76,7 @@ class FoldedPolicy:
             "arm": policy.arm,
             "sparsity": policy.sparsity,
             "rlottery": __version__,
-            "agent_sha256": self.agent_sha256,
+            "agent_sha256": policy.agent_sha256,
             **cost,
         }
 
@@ -111,16 +109,15 @@ class FoldedPolicy:
         return (ConnectedLayer(np.zeros((self.policy.observation_size, len(bias)), np.float32), bias),)
 
 
-class FoldedRun(NamedTuple):
-    """A run's policy before and after folding.
+class Folding(NamedTuple):
+    """A policy before and after folding.
 
     Attributes:
         whole: the policy with all units.
-        of_weights: weights of the run's network, including those for exploration.
+        of_weights: weights of its network, including those for exploration.
         dead, constant: hidden units that were removed, out of `of_units`.
     """
 
-    run: FinishedRun
     whole: Policy
     folded: FoldedPolicy
     of_weights: int
@@ -129,33 +126,59 @@ class FoldedRun(NamedTuple):
     of_units: int
 
 
-def read_folded(folder: Path, *, trust: bool) -> FoldedRun:
+def read_folded(run: FinishedRun, *, trust: bool) -> Folding:
     """The policy of a finished run, folded.
 
     Raises as `load_agent`.
     """
-    run = read_finished(folder)
     actor, masks = read_actor(run)
-    spaces = spaces_of(run, actor, trust=trust)
-    deciding = _deciding(actor, spaces.action_size)
-    folded = fold(deciding, _deciding(masks, spaces.action_size) if masks else {}, run.activation)
-    whole = replace(policy_of(run, deciding, spaces), kwargs={})
-    return FoldedRun(
-        run,
+    return _folding(policy_of(run, actor, spaces_of(run, actor, trust=trust)), actor, masks)
+
+
+def fold_policy(policy: Policy) -> Folding:
+    """A policy, folded. Its weights that are zero count as pruned.
+
+    Raises:
+        StudyError: its layers don't fit together, or have entries that are no finite numbers.
+    """
+    layers, inputs = Layers(), policy.observation_size
+    for index, (kernel, bias) in enumerate(policy.layers):
+        kernel, bias = np.asarray(kernel, np.float32), np.asarray(bias, np.float32)
+        if bias.ndim != 1 or kernel.shape != (inputs, len(bias)):
+            raise StudyError(
+                f"Layer {index} of the policy has a kernel {kernel.shape} and a bias {bias.shape}, which don't fit "
+                f"together: its kernel must be ({inputs}, outputs), and its bias (outputs,)."
+            )
+        if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
+            raise StudyError(f"Layer {index} of the policy has entries that are no finite numbers.")
+        layers[f"layer_{index}"], inputs = {"kernel": kernel, "bias": bias}, len(bias)
+    if inputs < policy.action_size:
+        raise StudyError(f"The policy has {inputs} outputs, and {policy.action_size} are needed: one per action entry.")
+    masks = {name: {"kernel": layer["kernel"] != 0} for name, layer in layers.items()}
+    is_pruned = not all(of["kernel"].all() for of in masks.values())
+    return _folding(policy, layers, masks if is_pruned else {})
+
+
+def folded_policy(whole: Policy, folded: Folded) -> FoldedPolicy:
+    """A policy with the layers of its folded network."""
+    kept = _kept(folded.params, folded.masks)
+    unread = tuple(np.flatnonzero(~kept[0].any(axis=1)).tolist()) if folded.masks else ()
+    return FoldedPolicy(replace(whole, layers=layer_pairs(folded.params)), kept, unread)
+
+
+def _folding(policy: Policy, actor: Layers, masks: Layers) -> Folding:
+    """The folding of a policy with the network `actor`, and its masks, or {} if there are none."""
+    deciding = _deciding(actor, policy.action_size)
+    folded = fold(deciding, _deciding(masks, policy.action_size) if masks else {}, policy.activation)
+    whole = replace(policy, kwargs={}, layers=layer_pairs(deciding))
+    return Folding(
         whole,
-        folded_policy(whole, folded, run.digest),
+        folded_policy(whole, folded),
         of_weights=sum(int(kept.sum()) for kept in _kept(actor, masks)),
         dead=sum(int(units.sum()) for units in folded.dead),
         constant=sum(int(units.sum()) for units in folded.constant),
         of_units=sum(len(units) for units in folded.dead),
     )
-
-
-def folded_policy(whole: Policy, folded: Folded, agent_sha256: str) -> FoldedPolicy:
-    """A policy with the layers of its folded network."""
-    kept = _kept(folded.params, folded.masks)
-    unread = tuple(np.flatnonzero(~kept[0].any(axis=1)).tolist()) if folded.masks else ()
-    return FoldedPolicy(replace(whole, layers=layer_pairs(folded.params)), kept, unread, agent_sha256)
 
 
 def _deciding(layers: Layers, action_size: int) -> Layers:

@@ -7,7 +7,7 @@ import numpy as np
 
 from rlottery import envs
 from rlottery.errors import StudyError
-from rlottery.export.finished_run import FinishedRun
+from rlottery.export.finished_run import FinishedRun, read_finished
 from rlottery.export.folded_policy import FoldedPolicy, read_folded
 from rlottery.export.returns import Returns
 from rlottery.processes.children import ChildError, call_in_child
@@ -54,9 +54,9 @@ def measured(run: FinishedRun, *, trust: bool) -> Returns:
 
 def evaluate_both(folder: str) -> tuple[object, ...]:
     """The fields of a run's `Returns`. It runs the task's code, so `measured` calls it in a child process."""
-    read = read_folded(Path(folder), trust=True)
-    seeds = read.run.evaluation_seeds()
-    environment = envs.make(read.run.task.id, read.run.task.kwargs)
+    run = read_finished(Path(folder))
+    read, seeds = read_folded(run, trust=True), run.evaluation_seeds()
+    environment = envs.make(run.task.id, run.task.kwargs)
     results = [evaluate(policy.policy.squashed, [environment], seeds) for policy in (read.folded, in_int8(read.folded))]
     means = [float(np.mean(result.returns)) for result in results]
     successes = [float(np.mean(result.successes)) for result in results if result.successes is not None]

@@ -81,6 +81,7 @@ class Policy:
         statistics: mean and variance that observations are normalised with, (obs,) float32; None if they are not.
         first_action: the smallest of the integers that are discrete actions; None if actions are continuous.
         activation: the activation function of the hidden layers.
+        agent_sha256: checksum of the file of the run's agent, in hexadecimal; "" in files of earlier versions.
     """
 
     task: str
@@ -97,6 +98,7 @@ class Policy:
     statistics: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
     first_action: int | None = None
     activation: Activation = DEFAULT_ACTIVATION
+    agent_sha256: str = ""
 
     def __repr__(self) -> str:
         sparse = f"sparsity={self.sparsity:.3g}, " if self.sparsity else ""
@@ -181,6 +183,7 @@ def policy_of(run: FinishedRun, layers: Layers, spaces: Spaces) -> Policy:
         squash=run.algorithm.squash,
         statistics=read_statistics(run),
         activation=run.activation,
+        agent_sha256=run.digest,
     )
 
 
@@ -265,6 +268,7 @@ def _checked_policy(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) 
         statistics=_statistics(arrays, about["observation_size"]),
         first_action=first,
         activation=activation,
+        agent_sha256=str(about.get("agent_sha256", "")),
     )
 
 

@@ -94,7 +94,7 @@ def _of_run(folder: Path, *, trust: bool) -> Bundle:
         except StudyError:  # a run can be shared without its study
             config = None
     files: dict[str, Content] = dict(_files_of(run.files, Path("runs") / run.task.name / f"seed_{run.seed}" / run.arm))
-    policy = read_folded(folder, trust=trust).folded
+    policy = read_folded(run, trust=trust).folded
     for name in POLICY_FORMATS:
         writer = writer_of(name)
         files[f"policy.{name}"] = writer.content(replace(policy, name="policy"))

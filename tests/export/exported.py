@@ -86,6 +86,7 @@ def random_policy(
         action_low=np.full(widths[-1], -2, np.float32),
         action_high=np.full(widths[-1], 3, np.float32),
         layers=(),
+        agent_sha256="0" * 64,
     )
     if normalised:
         mean, variance = rng.normal(size=widths[0]), rng.uniform(0.0, 9.0, widths[0])
@@ -93,4 +94,4 @@ def random_policy(
     if "first_action" in fields:
         whole = replace(whole, action_low=np.empty(0, np.float32), action_high=np.empty(0, np.float32))
     whole = replace(whole, **fields)
-    return replace(folded_policy(whole, fold(named, named_masks, whole.activation), "0" * 64), name=name)
+    return replace(folded_policy(whole, fold(named, named_masks, whole.activation)), name=name)

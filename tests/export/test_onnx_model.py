@@ -2,7 +2,6 @@
 
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -11,7 +10,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from rlottery.errors import StudyError
-from rlottery.export.export import export_policy
+from rlottery.export.formats import writer_of
 from rlottery.export.onnx_model import content
 from tests.export.exported import SHAPES, random_policy
 
@@ -42,15 +41,14 @@ def test_what_it_declares(fields: dict[str, int], shape: list[str | int], kind: 
     model = onnx.load_from_string(data)
     assert [(one.domain, one.version) for one in model.opset_import] == [("", 13)] and model.ir_version == 7
     told = session.get_modelmeta().custom_metadata_map
-    assert told["task"] == "Pendulum-v1" and told["agent_sha256"] == policy.agent_sha256
+    assert told["task"] == "Pendulum-v1" and told["agent_sha256"] == policy.policy.agent_sha256
     assert json.loads(told["sparsity"]) == 0.5 and json.loads(told["unread_observations"]) == list(policy.unread)
 
 
 def test_without_the_extra_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     monkeypatch.delitem(sys.modules, "rlottery.export.onnx_model")
-    monkeypatch.setattr("rlottery.export.export.read_finished", lambda folder: None)
     with pytest.raises(
         StudyError, match="--format onnx needs packages .* Install the extra: pip install 'rlottery.onnx.'"
     ):
-        export_policy(Path("nosuch"), Path("policy.onnx"))
+        writer_of("onnx")

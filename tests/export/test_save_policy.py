@@ -1,0 +1,79 @@
+"""A policy that its owner has pruned in Python, written to a file."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import rlottery
+
+RNG = np.random.default_rng(0)
+LAYERS = tuple(
+    (RNG.normal(size=shape).astype(np.float32), RNG.normal(size=shape[1]).astype(np.float32))
+    for shape in ((3, 8), (8, 8), (8, 2))
+)
+WHOLE = rlottery.Policy(
+    task="Pendulum-v1",
+    kwargs={"g": 9.8},
+    seed=4,
+    arm="dense",
+    sparsity=0.0,
+    observation_size=3,
+    action_size=1,
+    action_low=np.array([-2.0], np.float32),
+    action_high=np.array([2.0], np.float32),
+    layers=LAYERS,
+    agent_sha256="0f" * 32,
+)
+OBSERVATIONS = RNG.normal(size=(100, 3)).astype(np.float32)
+
+
+def pruned() -> rlottery.Policy:
+    """Without the second observation entry, the weights of one unit, and those to another one's output."""
+    (first, bias), (second, bias_2), (last, bias_3) = ((kernel.copy(), bias) for kernel, bias in LAYERS)
+    first[1], first[:, 2], last[5] = 0.0, 0.0, 0.0
+    return replace(WHOLE, layers=((first, bias), (second, bias_2), (last, bias_3)), arm="pruned", sparsity=12 / 104)
+
+
+def test_it_acts_as_the_policy_does_with_fewer_units(tmp_path: Path) -> None:
+    small = pruned()
+    saved = rlottery.save_policy(small, tmp_path / "small.npz")
+    loaded = rlottery.load_agent(saved.file)
+    np.testing.assert_allclose(loaded(OBSERVATIONS), small(OBSERVATIONS), atol=1e-5)
+    assert np.abs(loaded(OBSERVATIONS) - WHOLE(OBSERVATIONS)).max() > 0.1
+    assert (saved.dead, saved.constant, saved.of_units, saved.unread) == (1, 1, 16, (1,))
+    assert [kernel.shape for kernel, _ in loaded.layers] == [(3, 7), (7, 7), (7, 1)]
+    assert (loaded.arm, loaded.seed, loaded.agent_sha256) == ("pruned", 4, "0f" * 32)
+    assert loaded.sparsity == small.sparsity
+    again = rlottery.save_policy(loaded, tmp_path / "again.npz")
+    assert (again.weights, again.dead, again.constant) == (saved.weights, 0, 0)
+
+
+def test_a_policy_without_zeros_keeps_all_units(tmp_path: Path) -> None:
+    saved = rlottery.save_policy(WHOLE, str(tmp_path / "whole.safetensors"))
+    assert (saved.dead, saved.constant, saved.unread) == (0, 0, ()) and saved.difference < 1e-5
+    assert saved.weights == 24 + 64 + 8 and saved.of_weights == 24 + 64 + 16
+
+
+(FIRST, *REST), WIDE = LAYERS, np.zeros((4, 8), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("layers", "to", "message"),
+    [
+        (((WIDE, FIRST[1]), *REST), "a.npz", r"Layer 0 of the policy has a kernel \(4, 8\) and a bias \(8,\)"),
+        ((FIRST, *REST[1:], *REST[1:]), "a.npz", r"Layer 2 .* its kernel must be \(2, outputs\)"),
+        (((FIRST[0] * np.inf, FIRST[1]), *REST), "a.npz", "Layer 0 of the policy has entries that are no finite"),
+        ((FIRST, (np.zeros((8, 0), np.float32), np.zeros(0, np.float32))), "a.npz", "The policy has 0 outputs, and 1"),
+        (LAYERS, "a.tflite", "no format has the ending .tflite"),
+        (LAYERS, "there.npz", "there.npz already exists"),
+    ],
+)
+def test_what_cant_be_written_is_refused(
+    tmp_path: Path, layers: tuple[tuple[np.ndarray, np.ndarray], ...], to: str, message: str
+) -> None:
+    (tmp_path / "there.npz").touch()
+    with pytest.raises(rlottery.RlotteryError, match=message):
+        rlottery.save_policy(replace(WHOLE, layers=layers), tmp_path / to)
+    assert [path.name for path in tmp_path.iterdir()] == ["there.npz"]
