@@ -363,11 +363,18 @@ def test_every_algorithm_with_several_environments(tmp_path: Path, case: Case) -
     assert other.began_at >= 200
 
 
-@pytest.fixture
-def study(tmp_path: Path) -> Study:
-    study = Study(tmp_path / "run")
+@pytest.fixture(scope="module")
+def killed_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was killed after 45 steps."""
+    study = Study(tmp_path_factory.mktemp("killed") / "run")
     study.killed(45)
-    return study
+    return study.files.folder
+
+
+@pytest.fixture
+def study(killed_run: Path, tmp_path: Path) -> Study:
+    """A copy of it."""
+    return Study(Path(shutil.copytree(killed_run, tmp_path / "run")))
 
 
 class TestFiles:
