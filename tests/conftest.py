@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.call_here import call_here
 from tests.peer_environments import sb3_python, sbx_python
@@ -45,6 +46,9 @@ def _stored(descriptor: int) -> None:
 
 
 os.fsync = _stored
+
+settings.register_profile("any machine", deadline=None)  # an example may take long on a busy one
+settings.load_profile("any machine")
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 """gw0, gw1, ... in the processes that pytest-xdist starts."""
