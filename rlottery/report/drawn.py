@@ -1,16 +1,17 @@
 """Drawn figures: PNG, SVG and alternative text; and the colours of light and dark pages."""
 
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from rlottery.report.figure_data import Block
 from rlottery.report.labels import FONT
-from rlottery.report.two_formats import png_and_svg
 from rlottery.safety.printable import printable
 
 DOTS_PER_INCH = 150
@@ -126,6 +127,10 @@ def draw(
     The same figure gives the same bytes: the SVG has no date, and its ids depend only on its content. Its text is drawn
     as outlines, because labels are placed by the widths of a font that the reader's machine may not have.
     """
+    FigureCanvasAgg(figure)
     with matplotlib.rc_context({"svg.hashsalt": "rlottery", "svg.fonttype": "path"}):
-        png, svg = png_and_svg(figure, DOTS_PER_INCH)
-    return Drawn(png, printable(svg), printable(alt), tuple(cells), tuple(keys), tuple(blocks))
+        png, svg = io.BytesIO(), io.BytesIO()
+        for stream, form, metadata in ((png, "png", None), (svg, "svg", {"Date": None})):
+            figure.savefig(stream, format=form, dpi=DOTS_PER_INCH, facecolor=figure.get_facecolor(), metadata=metadata)
+    drawn = printable(svg.getvalue().decode())
+    return Drawn(png.getvalue(), drawn, printable(alt), tuple(cells), tuple(keys), tuple(blocks))

@@ -7,7 +7,6 @@ together again when it is saved.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from xml.sax.saxutils import escape
 
 from rlottery.report.arm_styles import DENSE_COLOUR, MAGNITUDE, OTHER_COLOURS, RANDOM, TAYLOR
@@ -143,10 +142,4 @@ def _name(colour: str) -> str:
 
 def _short(place: str) -> str:
     """Round coordinates to hundredths of a point, and remove line breaks from paths."""
-    return _LONG.sub(lambda found: _rounded(found.group(0)), place).replace(" \n", " ")
-
-
-@lru_cache(maxsize=2**14)
-def _rounded(number: str) -> str:
-    """A number with at most two decimals. Most are repeated: letters have the same widths everywhere."""
-    return f"{float(number):.2f}".rstrip("0").rstrip(".")
+    return _LONG.sub(lambda found: f"{float(found.group(0)):.2f}".rstrip("0").rstrip("."), place).replace(" \n", " ")
