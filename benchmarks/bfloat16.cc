@@ -1,5 +1,5 @@
 // The product of a layer, y (out, batch) = W (out, in) x (in, batch), in float32 and with operands rounded to bfloat16
-// and sums in float32. As in the kernels, a block of 64 columns passes through the layer at a time, and one tile of sums
+// and sums in float32. As in the kernels, a block of 64 columns passes through the layer at a time, and a tile of sums
 // stays in registers. Sizes are multiples of 64.
 #include <immintrin.h>
 #include <sys/syscall.h>

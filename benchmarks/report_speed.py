@@ -63,6 +63,7 @@ def make_study(folder: Path) -> str:
     settings = {
         "name": "speed",
         "data": str(store.root),
+        "data_anywhere": True,
         "tasks": list(TASKS),
         "seeds": list(SEEDS),
         "training": {"env_steps": SIZES.evaluations * SIZES.interval},

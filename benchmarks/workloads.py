@@ -195,7 +195,7 @@ class _TimedGenerator(np.random.Generator):
 
 def _masks(criterion: str, statistics: Statistics) -> dict[str, GroupMask]:
     shares: dict[str, float] = dict(config.Pruning().sparsity)
-    return {group: prune(score(criterion, statistics[group]), share) for group, share in shares.items()}
+    return {group: prune(score(criterion, of_group), shares[group]) for group, of_group in statistics.items()}
 
 
 @cache

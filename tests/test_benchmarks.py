@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import gpu
+from benchmarks import gpu, workloads
 from benchmarks.flops import METAWORLD, Shapes, update_flops, with_unread_gradients
 from benchmarks.learning import against_sb3
 from benchmarks.learning.against_sb3 import OURS, THEIRS
@@ -50,6 +50,11 @@ def test_all_gradients_give_the_sixfold_and_fourfold_of_a_forward_pass() -> None
 def test_flops_grow_with_the_batch() -> None:
     doubled = METAWORLD._replace(batch_size=2 * METAWORLD.batch_size)
     assert update_flops(doubled) == {part: 2 * flops for part, flops in update_flops(METAWORLD).items()}
+
+
+def test_masks_of_all_networks_are_timed() -> None:
+    assert workloads.magnitude_mask() > 0
+    assert workloads.score_and_prune("magnitude") > 0
 
 
 def test_median_and_quartiles() -> None:
