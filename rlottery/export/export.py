@@ -125,8 +125,8 @@ def save_policy(policy: Policy, to: str | Path, format: str | None = None) -> Ex
         What was written, and how its actions compare with the policy's.
 
     Raises:
-        StudyError: there is no such format or it can't be written here, the policy's layers don't fit together, or the
-            file exists or can't be written.
+        StudyError: there is no such format or it can't be written here, an attribute of the policy can't be written,
+            such as layers that don't fit together, or the file exists or can't be written.
     """
     file = Path(to)
     chosen = format_of(format, file)

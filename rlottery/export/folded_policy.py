@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlottery.activations import DEFAULT_ACTIVATION
-from rlottery.errors import StudyError
+from rlottery.export.checked_policy import checked_policy
 from rlottery.export.finished_run import FinishedRun, read_actor, spaces_of
 from rlottery.export.policy import Policy, layer_pairs, policy_of
 from rlottery.export.returns import Returns
@@ -139,21 +139,10 @@ def fold_policy(policy: Policy) -> Folding:
     """A policy, folded. Its weights that are zero count as pruned.
 
     Raises:
-        StudyError: its layers don't fit together, or have entries that are no finite numbers.
+        StudyError: as `checked_policy`.
     """
-    layers, inputs = Layers(), policy.observation_size
-    for index, (kernel, bias) in enumerate(policy.layers):
-        kernel, bias = np.asarray(kernel, np.float32), np.asarray(bias, np.float32)
-        if bias.ndim != 1 or kernel.shape != (inputs, len(bias)):
-            raise StudyError(
-                f"Layer {index} of the policy has a kernel {kernel.shape} and a bias {bias.shape}, which don't fit "
-                f"together: its kernel must be ({inputs}, outputs), and its bias (outputs,)."
-            )
-        if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
-            raise StudyError(f"Layer {index} of the policy has entries that are no finite numbers.")
-        layers[f"layer_{index}"], inputs = {"kernel": kernel, "bias": bias}, len(bias)
-    if inputs < policy.action_size:
-        raise StudyError(f"The policy has {inputs} outputs, and {policy.action_size} are needed: one per action entry.")
+    policy = checked_policy(policy)
+    layers = {f"layer_{index}": {"kernel": kernel, "bias": bias} for index, (kernel, bias) in enumerate(policy.layers)}
     masks = {name: {"kernel": layer["kernel"] != 0} for name, layer in layers.items()}
     is_pruned = not all(of["kernel"].all() for of in masks.values())
     return _folding(policy, layers, masks if is_pruned else {})

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,7 +65,7 @@ def test_a_policy_without_zeros_keeps_all_units(tmp_path: Path) -> None:
     [
         (((WIDE, FIRST[1]), *REST), "a.npz", r"Layer 0 of the policy has a kernel \(4, 8\) and a bias \(8,\)"),
         ((FIRST, *REST[1:], *REST[1:]), "a.npz", r"Layer 2 .* its kernel must be \(2, outputs\)"),
-        (((FIRST[0] * np.inf, FIRST[1]), *REST), "a.npz", "Layer 0 of the policy has entries that are no finite"),
+        (((FIRST[0] * np.inf, FIRST[1]), *REST), "a.npz", "Layer 0 of the policy has values that are not finite"),
         ((FIRST, (np.zeros((8, 0), np.float32), np.zeros(0, np.float32))), "a.npz", "The policy has 0 outputs, and 1"),
         (LAYERS, "a.tflite", "no format has the ending .tflite"),
         (LAYERS, "there.npz", "there.npz already exists"),
@@ -77,3 +78,43 @@ def test_what_cant_be_written_is_refused(
     with pytest.raises(rlottery.RlotteryError, match=message):
         rlottery.save_policy(replace(WHOLE, layers=layers), tmp_path / to)
     assert [path.name for path in tmp_path.iterdir()] == ["there.npz"]
+
+
+THREE = np.ones(3, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"layers": ()}, r"The policy's layers must be one or more pairs \(kernel, bias\) of arrays, not \(\)"),
+        ({"layers": (*LAYERS[:2], LAYERS[2][0])}, "The policy's layers must be one or more pairs"),
+        ({"layers": ((LAYERS[0][0],), *LAYERS[1:])}, "The policy's layers must be one or more pairs"),
+        ({"layers": (("weights", "bias"),)}, "The policy's layers must be one or more pairs"),
+        ({"statistics": (np.zeros(2), np.ones(2))}, r"The policy's statistics .* finite numbers of shape \(3,\), not"),
+        ({"statistics": (THREE * np.nan, THREE)}, "The policy's statistics must be .* finite .* not .*nan"),
+        ({"statistics": (THREE, -THREE)}, "The policy's statistics must be"),
+        ({"statistics": THREE}, "The policy's statistics must be"),
+        ({"activation": "gelu"}, "The policy's activation must be 'relu' or 'tanh', not 'gelu'"),
+        ({"squash": None}, "The policy's squash must be 'tanh' or 'clip', not None"),
+        ({"action_low": np.zeros(2)}, r"The policy's action_low must be finite numbers of shape \(1,\), not array"),
+        ({"action_high": np.array([1e300])}, "The policy's action_high must be finite numbers"),
+        ({"first_action": 0}, "The policy's action_low must be empty for discrete actions, not array"),
+        ({"sparsity": np.nan}, "The policy's sparsity must be a number from 0 to 1, not nan"),
+        ({"sparsity": 90}, "The policy's sparsity must be a number from 0 to 1, not 90"),
+        ({"seed": 3.5}, "The policy's seed must be a whole number from 0 to 9223372036854775807, not 3.5"),
+        ({"action_size": 0}, "The policy's action_size must be a whole number from 1 to"),
+        ({"arm": None}, "The policy's arm must be a string, not None"),
+    ],
+)
+def test_the_attribute_that_cant_be_written_is_named(tmp_path: Path, fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(rlottery.RlotteryError, match=message):
+        rlottery.save_policy(replace(WHOLE, **fields), tmp_path / "a.npz")
+    assert not list(tmp_path.iterdir())
+
+
+def test_numpys_numbers_are_written_as_plain_ones(tmp_path: Path) -> None:
+    numbers: dict[str, Any] = {"seed": np.int64(3), "sparsity": np.float32(0.25), "action_size": np.int32(1)}
+    saved = rlottery.save_policy(replace(WHOLE, **numbers, action_low=[-2], action_high=[2.0]), tmp_path / "a.npz")
+    loaded = rlottery.load_agent(saved.file)
+    assert (loaded.seed, loaded.sparsity, loaded.action_size) == (3, 0.25, 1)
+    np.testing.assert_allclose(loaded(OBSERVATIONS), WHOLE(OBSERVATIONS), atol=1e-5)
