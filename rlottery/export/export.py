@@ -8,7 +8,7 @@ import numpy as np
 from rlottery.errors import StudyError
 from rlottery.export.finished_run import read_finished
 from rlottery.export.folded_policy import FoldedPolicy, Folding, fold_policy, read_folded
-from rlottery.export.formats import FORMATS, format_of, writer_of
+from rlottery.export.formats import COMMAND, FORMATS, FUNCTION, Caller, format_of, writer_of
 from rlottery.export.int8 import in_int8, measured
 from rlottery.export.new_file import check_new, write_new
 from rlottery.export.policy import Policy
@@ -22,19 +22,21 @@ LARGEST_DIFFERENCE = 0.01
 
 @dataclass(frozen=True)
 class Export:
-    """The file that was written, and how its policy compares with the run's actor.
+    """The file that was written, and how its actions compare with those of the run or the policy that was exported.
 
     Attributes:
         bytes: size of the file.
         weights: weights in the kernels of the file.
-        of_weights: weights of the run's actor, including those for exploration.
+        of_weights: weights of the actor, including those for exploration, without pruned ones. Of a policy, the weights
+            that are zero count as pruned.
         dead, constant: hidden units that were removed.
-        of_units: hidden units of the run's actor.
+        of_units: hidden units of the actor.
         unread: observation entries that the policy doesn't read, out of `observation_size`.
-        difference: largest difference between an action of the file and one of the run's policy, both in [-1, 1]; of
-            discrete actions, how many of the random observations get another one.
+        difference: largest difference between an action of the file and one of the actor, both in [-1, 1]; of discrete
+            actions, how many of the random observations get another one.
         reader: what computed the file's actions.
         returns: what int8 weights cost, if the file has them.
+        source: what was exported: "run" or "policy".
     """
 
     file: Path
@@ -50,15 +52,17 @@ class Export:
     reader: str = "NumPy"
     discrete: bool = False
     returns: Returns | None = None
+    source: str = "run"
 
     def __str__(self) -> str:
-        compared = f"Largest difference from the run's actions: {self.difference:.1e} (actions in [-1, 1], "
+        compared = f"Largest difference from the {self.source}'s actions: {self.difference:.1e} (actions in [-1, 1], "
         if self.discrete:
-            compared = f"Actions that differ from the run's: {self.difference:,.0f} ("
+            compared = f"Actions that differ from the {self.source}'s: {self.difference:,.0f} ("
+        counted = ", where zeros are not counted" if self.source == FUNCTION.source else ""
         cost = "" if self.returns is None else f"\n{self.returns}"
         return (
             f"Wrote {self.file}, {self.bytes:,} bytes.\n"
-            f"Weights: {self.weights:,}, of {self.of_weights:,} in the run.\n"
+            f"Weights: {self.weights:,}, of {self.of_weights:,} in the {self.source}{counted}.\n"
             f"Hidden units removed: {self.dead:,} dead and {self.constant:,} constant, of {self.of_units:,}.\n"
             f"Observation entries that are not read: {self._unread_text}.\n"
             f"{compared}{OBSERVATIONS:,} random observations, computed with {self.reader}).{cost}"
@@ -107,7 +111,7 @@ def export_policy(
     check_new(file)
     if int8:
         made = made._replace(folded=replace(in_int8(made.folded), returns=measured(run, trust=trust)))
-    return _written(file, chosen, made)
+    return _written(file, chosen, made, COMMAND)
 
 
 def save_policy(policy: Policy, to: str | Path, format: str | None = None) -> Export:
@@ -129,20 +133,20 @@ def save_policy(policy: Policy, to: str | Path, format: str | None = None) -> Ex
             such as layers that don't fit together, or the file exists or can't be written.
     """
     file = Path(to)
-    chosen = format_of(format, file)
-    writer_of(chosen)
-    check_new(file)
-    return _written(file, chosen, fold_policy(policy))
+    chosen = format_of(format, file, caller=FUNCTION)
+    writer_of(chosen, FUNCTION)
+    check_new(file, FUNCTION.to)
+    return _written(file, chosen, fold_policy(policy), FUNCTION)
 
 
-def _written(file: Path, chosen: str, made: Folding) -> Export:
+def _written(file: Path, chosen: str, made: Folding, caller: Caller) -> Export:
     """Write a folded policy, once its file is known to compute the same actions."""
     writer, policy = writer_of(chosen), replace(made.folded, name=file.name.removesuffix(file.suffix))
     data = writer.content(policy)
     observations = random_observations(policy.policy)
     actions, reader = writer.actions(data, policy, observations)
-    _check_same(actions, policy, observations, chosen)
-    write_new(file, data)
+    _check_same(actions, policy, observations, chosen, caller)
+    write_new(file, data, caller.to)
     return Export(
         file,
         len(data),
@@ -157,6 +161,7 @@ def _written(file: Path, chosen: str, made: Folding) -> Export:
         reader=reader,
         discrete=policy.policy.first_action is not None,
         returns=policy.returns,
+        source=caller.source,
     )
 
 
@@ -179,7 +184,7 @@ def difference(some: np.ndarray, others: np.ndarray, policy: Policy) -> float:
     return float(np.max(np.abs(some.astype(np.float64) - others) / half))
 
 
-def _check_same(actions: np.ndarray, policy: FoldedPolicy, observations: np.ndarray, name: str) -> None:
+def _check_same(actions: np.ndarray, policy: FoldedPolicy, observations: np.ndarray, name: str, caller: Caller) -> None:
     """Raise StudyError if a file's actions are not the policy's."""
     acts = policy.policy
     expected = acts(observations)
@@ -194,6 +199,6 @@ def _check_same(actions: np.ndarray, policy: FoldedPolicy, observations: np.ndar
         if found <= most:
             return
     raise StudyError(
-        f"The {name} file would compute other actions than the run, so it was not written. Choose another --format, "
-        "and please report this with the versions that `rlottery doctor` shows."
+        f"The {name} file would compute other actions than the {caller.source}, so it was not written. Choose another "
+        f"{caller.format}, and please report this with the versions that `rlottery doctor` shows."
     )

@@ -43,6 +43,27 @@ DATASET = "minari"
 """What `--format` takes besides: no file of a policy, but a dataset of the run's replay (`rlottery.interop.minari`)."""
 
 
+class Caller(NamedTuple):
+    """Who exports, as results and messages say it.
+
+    Attributes:
+        source: what is exported.
+        format, to: how the format and the file are given.
+        besides: what `format` takes besides the formats.
+    """
+
+    source: str
+    format: str
+    to: str
+    besides: tuple[str, ...] = ()
+
+
+COMMAND = Caller("run", "--format", "--to FILE", (DATASET,))
+"""`rlottery export`."""
+FUNCTION = Caller("policy", "`format`", "`to`")
+"""`rlottery.save_policy`."""
+
+
 class Computed(NamedTuple):
     """The actions that a file's own reader computes of observations, and the reader's name.
 
@@ -64,7 +85,7 @@ class Writer(Protocol):
         """What `data`, the content of `policy`, computes of observations (batch, obs), float32."""
 
 
-def writer_of(name: str) -> Writer:
+def writer_of(name: str, caller: Caller = COMMAND) -> Writer:
     """The module of a format.
 
     Raises:
@@ -77,12 +98,12 @@ def writer_of(name: str) -> Writer:
         if not about.extra:
             raise
         raise StudyError(
-            f"--format {name} needs packages that can't be imported: {error}. Install the extra: "
+            f"{caller.format} {name} needs packages that can't be imported: {error}. Install the extra: "
             f"{install_extra(about.extra)}"
         ) from None
 
 
-def format_of(asked: str | None, to: Path | None, *, int8: bool = False) -> str:
+def format_of(asked: str | None, to: Path | None, *, int8: bool = False, caller: Caller = COMMAND) -> str:
     """The name of the format to write: the one that is asked for, or that of the file's ending, or `DEFAULT`.
 
     Raises:
@@ -91,18 +112,20 @@ def format_of(asked: str | None, to: Path | None, *, int8: bool = False) -> str:
     ending = "" if to is None else to.suffix.lower()
     by_ending = next((name for name, about in FORMATS.items() if ending in about.endings), None)
     if asked is not None and asked not in FORMATS:
-        raise StudyError(unknown_choice("--format", asked, (*FORMATS, DATASET)))
+        raise StudyError(unknown_choice(caller.format, asked, (*FORMATS, *caller.besides)))
     # What follows a dot in magnitude-0.95 is no ending.
     if asked is None and by_ending is None and re.fullmatch(r"\.[a-z]\w*", ending):
-        raise StudyError(f"{to}: no format has the ending {ending}. Choose one with --format: {_with_endings()}.")
+        raise StudyError(
+            f"{to}: no format has the ending {ending}. Choose one with {caller.format}: {_with_endings()}."
+        )
     if asked is not None and by_ending not in (None, asked):
         raise StudyError(
             f"{to} has the ending of the format {by_ending}, not of {asked}. Give a name that ends in "
-            f"{FORMATS[asked].endings[0]}, or leave out --format."
+            f"{FORMATS[asked].endings[0]}, or leave out {caller.format}."
         )
     name = asked or by_ending or DEFAULT
     if int8 and not FORMATS[name].int8:
-        raise StudyError(f"--int8 is not for the format {name}. Choose one with --format: {int8_names()}.")
+        raise StudyError(f"--int8 is not for the format {name}. Choose one with {caller.format}: {int8_names()}.")
     return name
 
 

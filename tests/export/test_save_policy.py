@@ -57,6 +57,32 @@ def test_a_policy_without_zeros_keeps_all_units(tmp_path: Path) -> None:
     assert saved.weights == 24 + 64 + 8 and saved.of_weights == 24 + 64 + 16
 
 
+def test_the_result_compares_the_file_with_the_policy(tmp_path: Path) -> None:
+    small = pruned()
+    left = sum(np.count_nonzero(kernel) for kernel, _ in small.layers)
+    said = str(rlottery.save_policy(small, tmp_path / "small.npz"))
+    assert f", of {left} in the policy, where zeros are not counted.\n" in said
+    assert "\nLargest difference from the policy's actions: " in said and "run" not in said.partition("\n")[2]
+
+
+@pytest.mark.parametrize(
+    ("to", "format", "message"),
+    [
+        ("a", "onx", "`format` onx: unknown; did you mean 'onnx'? Choose from: npz, safetensors, onnx, torch, c."),
+        ("a", "minari", "`format` minari: unknown. Choose from: npz, safetensors, onnx, torch, c."),
+        ("a.tflite", None, "no format has the ending .tflite. Choose one with `format`: npz (.npz), "),
+        ("a.npz", "onnx", "Give a name that ends in .onnx, or leave out `format`."),
+        ("there.npz", None, "there.npz already exists and was not changed. Give another name: `to`"),
+        ("there.npz/a.npz", None, "there.npz is not a folder. Give another path: `to`"),
+    ],
+)
+def test_messages_name_the_arguments(tmp_path: Path, to: str, format: str | None, message: str) -> None:
+    (tmp_path / "there.npz").touch()
+    with pytest.raises(rlottery.RlotteryError) as error:
+        rlottery.save_policy(WHOLE, tmp_path / to, format)
+    assert message in str(error.value) and "--" not in str(error.value)
+
+
 (FIRST, *REST), WIDE = LAYERS, np.zeros((4, 8), np.float32)
 
 
