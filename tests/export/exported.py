@@ -53,6 +53,11 @@ def writer_here(name: str, monkeypatch: pytest.MonkeyPatch) -> Writer:
     return writer_of(name)
 
 
+def never_read(*args: object, **named: object) -> None:
+    """In place of a function that reads an agent."""
+    raise AssertionError("the agent was read")
+
+
 def random_policy(
     widths: Sequence[int],
     density: float | None,

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from rlottery.errors import StudyError
-from rlottery.export import formats
+from rlottery.export import export, formats
 from rlottery.export.export import export_policy
 from rlottery.export.formats import FORMATS, format_of, writer_of
-from tests.export.exported import PAGE, SHAPES, random_policy
+from tests.export.exported import PAGE, SHAPES, never_read, random_policy
 
 EACH = pytest.mark.parametrize("name", FORMATS)
 QUICK = pytest.mark.parametrize("name", [name for name in FORMATS if name != "torch"])
@@ -89,7 +89,9 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(formats.FORMATS, "odd", formats.Format((".odd",), "nosuch_module", "nothing", extra="odd"))
     with pytest.raises(StudyError, match="^nosuch is not a folder"):  # the command's own fault comes first
         export_policy(Path("nosuch"), Path("policy.odd"))
+    monkeypatch.setattr(export, "read_finished", lambda folder: None)
+    monkeypatch.setattr(export, "read_folded", never_read)
     with pytest.raises(
         StudyError, match="--format odd needs .* No module named 'nosuch_module'. Install the extra: pip"
     ):
-        writer_of("odd")
+        export_policy(Path("run"), Path("policy.odd"))

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -10,9 +11,9 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from rlottery.errors import StudyError
-from rlottery.export.formats import writer_of
+from rlottery.export import export
 from rlottery.export.onnx_model import content
-from tests.export.exported import SHAPES, random_policy
+from tests.export.exported import SHAPES, never_read, random_policy
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -48,7 +49,9 @@ def test_what_it_declares(fields: dict[str, int], shape: list[str | int], kind: 
 def test_without_the_extra_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     monkeypatch.delitem(sys.modules, "rlottery.export.onnx_model")
+    monkeypatch.setattr(export, "read_finished", lambda folder: None)
+    monkeypatch.setattr(export, "read_folded", never_read)
     with pytest.raises(
         StudyError, match="--format onnx needs packages .* Install the extra: pip install 'rlottery.onnx.'"
     ):
-        writer_of("onnx")
+        export.export_policy(Path("run"), Path("policy.onnx"))
