@@ -18,7 +18,7 @@ import numpy as np
 from rlottery.errors import MaskError, typed_text
 from rlottery.pruning.mask_file import MAX_MASK_BYTES, mask_from_bytes, read_mask_bytes
 from rlottery.pruning.masks import Mask, digest, in_layer_order, make_mask
-from rlottery.safety.file_kind import file_kind
+from rlottery.safety.file_kind import file_kind, is_safetensors
 from rlottery.safety.npz import BEGINNINGS, read_npz
 
 PLAIN = (".npz", ".safetensors")
@@ -41,7 +41,7 @@ def read_any_mask(path: Path) -> Mask:
     """
     data = read_mask_bytes(path)
     is_zip = data.startswith(BEGINNINGS)
-    if data.startswith(_PICKLE) or (path.suffix == ".pkl" and not is_zip):
+    if (data.startswith(_PICKLE) and not is_safetensors(data)) or (path.suffix == ".pkl" and not is_zip):
         return mask_from_bytes(data, str(path))
     try:
         if not data:

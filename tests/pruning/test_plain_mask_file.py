@@ -164,6 +164,20 @@ def test_anything_else_is_refused_with_one_message(content: Callable[[], bytes],
     assert len(str(refused.value)) < 1000
 
 
+def _padded_to_128(header: dict[str, Any], content: bytes) -> bytes:
+    """A file of safetensors that begins with the byte of a pickle."""
+    return (128).to_bytes(8, "little") + json.dumps(header).encode().ljust(128) + content
+
+
+def test_a_length_that_looks_like_a_pickle(tmp_path: Path) -> None:
+    path, header = tmp_path / "mask", {"a.b": {"dtype": "BOOL", "shape": [1, 2], "data_offsets": [0, 2]}}
+    path.write_bytes(_padded_to_128(header, b"\1\0"))
+    assert read_any_mask(path).all_layers["a.b"].tolist() == [[True, False]]
+    path.write_bytes(_padded_to_128(header, b"\1"))
+    with pytest.raises(MaskError, match=r"none of the formats of masks \(SafetensorError: "):
+        read_any_mask(path)
+
+
 def test_a_pickle_that_would_execute_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mask.npz"
     path.write_bytes(b"\x80\x04cos\nsystem\n\x8c\x04true\x85R.")
