@@ -138,7 +138,7 @@ def read_document(path: Path, example: str = "`rlottery init` writes a commented
         value, lines, faults, unquoted = _parse(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         if (kind := file_kind(content)) not in (None, "a text file"):
-            raise ConfigError(f"{path}: this is {kind}, and no YAML file; {example}") from None
+            raise ConfigError(f"{path}: this is {kind}, not a YAML file; {example}") from None
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{path}:{line}: this is not UTF-8 text; save the file as UTF-8") from None
     except _InvalidYamlError as error:

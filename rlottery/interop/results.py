@@ -57,7 +57,7 @@ def read_results(sources: Sequence[str], naming: Naming, metric: str = "return",
     for file in (file for source in sources for file in _files(source, told)):
         data, before = _content(file.path), len(rows)
         if (kind := file_kind(data)) not in (None, "a text file", "a ZIP archive"):
-            raise StudyError(f"{file.path}: this is {kind}, and no file of results. Give {_GIVE}")
+            raise StudyError(f"{file.path}: this is {kind}, not a file of results. Give {_GIVE}")
         if file.path.suffix in _SHEETS:
             raise StudyError(f"{file.path}: this is a spreadsheet. Save the sheet as CSV.")
         if data.startswith(BEGINNINGS):
@@ -129,7 +129,7 @@ def _content(path: Path) -> bytes:
     except (OSError, ValueError) as error:  # ValueError: too large, or a null character in the path
         raise StudyError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}.") from None
     if not data:
-        raise StudyError(f"{path}: the file is empty.")
+        raise StudyError(f"{path}: the file is empty. Give {_GIVE}")
     return data
 
 
@@ -138,4 +138,4 @@ def _text(data: bytes, path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise StudyError(f"{path}:{line}: this is not UTF-8 text, so it is no file of results.") from None
+        raise StudyError(f"{path}:{line}: this is not UTF-8 text, so it isn't a file of results.") from None

@@ -30,8 +30,8 @@ def read_evaluations(data: bytes, path: Path, named: Named, metric: str, limit: 
     try:
         arrays = read_npz(data, limit)
     except ValueError as error:
-        needed = "Of ZIP archives, only evaluations.npz of Stable-Baselines3 is a file of results."
-        raise StudyError(f"{path} can't be read: {error}. {needed}") from None
+        other = " Of ZIP archives, only evaluations.npz of Stable-Baselines3 is a file of results."
+        raise StudyError(f"{path} can't be read: {error}.{'' if path.suffix == '.npz' else other}") from None
     name = "successes" if metric == "success" else "results"
     steps, results = arrays.get("timesteps"), arrays.get(name)
     if steps is None or results is None:

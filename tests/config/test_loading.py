@@ -488,7 +488,7 @@ def test_text_on_the_command_line_needs_quotes_of_its_own(faults: Faults, load: 
         (b"a: 1\nname: \xff\n", "config.yaml:2: this is not UTF-8 text"),
         (
             b"\x89PNG\r\n\x1a\n",
-            "config.yaml: this is a PNG image, and no YAML file; `rlottery init` writes a commented one",
+            "config.yaml: this is a PNG image, not a YAML file; `rlottery init` writes a commented one",
         ),
         (b"# long\n" * 1_000 + b"name: \xff\n", "config.yaml:1001: this is not UTF-8 text"),
         (MINIMAL.encode("utf-16"), "config.yaml:1: this is not UTF-8 text"),

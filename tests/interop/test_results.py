@@ -155,7 +155,7 @@ def test_usual_names_of_runs(name: str, expected: Named | None) -> None:
 
 HEADER = "task,arm,seed,step,score\n"
 BAD: dict[str, tuple[str, str]] = {
-    "empty": ("", r"scores.csv: the file is empty"),
+    "empty": ("", r"scores.csv: the file is empty. Give a CSV, or monitor.csv or evaluations.npz"),
     "blank": ("\n \n", r"scores.csv: the file is empty"),
     "separators": (",,\n,,\n", r"scores.csv: the file has only separators"),
     "no rows": (HEADER, r"scores.csv: there is no score in this file"),
@@ -234,6 +234,16 @@ def test_an_npz_file_without_evaluations() -> None:
     np.savez("evaluations.npz", timesteps=np.zeros(0, int), results=np.zeros((0, 5)))
     with pytest.raises(StudyError, match=r"there is no evaluation in it: results has the shape \(0, 5\)"):
         read_results(["evaluations.npz"], Naming())
+
+
+def test_a_damaged_npz_file_is_not_called_another_archive() -> None:
+    np.savez("evaluations.npz", timesteps=np.array([1]), results=np.array([[1.0]]))
+    cut = Path("evaluations.npz").read_bytes()[:-30]
+    for name, is_other in {"evaluations.npz": False, "evaluations.zip": True}.items():
+        Path(name).write_bytes(cut)
+        with pytest.raises(StudyError, match=f"{name} can't be read: ") as error:
+            read_results([name], Naming())
+        assert ("Of ZIP archives, only evaluations.npz" in str(error.value)) == is_other
 
 
 def test_an_npz_file_that_would_unpickle_is_refused() -> None:

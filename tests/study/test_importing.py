@@ -570,7 +570,7 @@ def test_a_file_of_another_kind_is_named_wherever_one_is_given(tmp_path: Path) -
     ):
         message = refusal("import", AGENT, "--replay", file, *TASK)
         assert f"it is {kind}. Give what Stable-Baselines3 saved, model.save_replay_buffer" in message
-    assert "a.png: this is a PNG image, and no file of results. Give a CSV" in refusal("compare", "--csv", image)
+    assert "a.png: this is a PNG image, not a file of results. Give a CSV" in refusal("compare", "--csv", image)
     assert "Of ZIP archives, only evaluations.npz" in refusal("compare", "--csv", AGENT)
 
 
