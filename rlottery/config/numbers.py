@@ -79,13 +79,23 @@ def real(
         if isinstance(value, int | float) and not isinstance(value, bool):
             number = float(value) if abs(value) <= 2**1023 else math.nan
         if not math.isfinite(number) or not holds(number):
-            hint = _unquoted(value) or _word(value, word) or (_as_share(value, holds) if is_share else "")
+            hint = _unquoted(value) or _word(value, word) or (as_share(value, holds) if is_share else "")
             raise fault(f"must be {wanted}, not {show(value)}{hint}")
         if float32 and not (math.isfinite(rounded := _as_float32(number)) and holds(rounded)):
             raise fault(f"must be {wanted}, not {show(value)}: {_FLOAT32[abs(rounded)]}")
         return number
 
     return PlainValidator(check)
+
+
+def as_share(value: object, holds: Callable[[float], bool]) -> str:
+    """``; write 0.9 for 90 %``, if a value is a share in per cent, as a fraction for which `holds`; else ""."""
+    given = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,9})?) *%", value) if isinstance(value, str) else None
+    percent = float(given[1]) if given else value
+    if isinstance(percent, bool) or not isinstance(percent, int | float):
+        return ""
+    share = percent / 100 if 1 < percent <= 100 or given else math.nan
+    return f"; write {share:.12g} for {percent:.12g} %" if holds(share) else ""
 
 
 def nearest_divisors(number: int, *dividends: int, most: int = LARGEST_COUNT) -> str:
@@ -119,16 +129,6 @@ def _as_float32(number: float) -> float:
 def _word(value: object, word: str | None) -> str:
     """The word that a value may be, if it is misspelt."""
     return "" if word is None else or_closest(value, [word])
-
-
-def _as_share(value: object, holds: Callable[[float], bool]) -> str:
-    """How to write a percentage as a fraction, if that is what a value is."""
-    given = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,9})?) *%", value) if isinstance(value, str) else None
-    percent = float(given[1]) if given else value
-    if isinstance(percent, bool) or not isinstance(percent, int | float):
-        return ""
-    share = percent / 100 if 1 < percent <= 100 or given else math.nan
-    return f"; write {share:.12g} for {percent:.12g} %" if holds(share) else ""
 
 
 def _unquoted(value: object) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rlottery.config.numbers import as_share
 from rlottery.errors import StudyError
 from rlottery.interop.run_names import Named, Pattern, usual_name
 from rlottery.interop.scored_runs import Row
@@ -222,9 +223,9 @@ def _note_sparsity(arm: str, text: str | None, where: str, naming: Naming) -> No
         return
     share = _number(text, "sparsity", where)
     if not 0 <= share < 1:
-        fix = f" Write {share / 100:.12g} for {share:.12g} %." if 1 < share < 100 else ""
+        fix = as_share(share, lambda x: 0 <= x < 1)
         raise StudyError(
-            f"{where}: the sparsity {share:g} is not the pruned share of the weights, from 0 to below 1.{fix}"
+            f"{where}: the sparsity {share:g} is not the pruned share of the weights, from 0 to below 1{fix}."
         )
     if (before := naming.sparsity.setdefault(arm, share)) != share:
         raise StudyError(f"{where}: {arm} has the sparsity {share:g}, and {before:g} before. Give them two names.")
