@@ -1,8 +1,11 @@
 """Runs that can't be done because a run that they are made from has failed."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 from rlottery.config import Config
+from rlottery.errors import StudyError
+from rlottery.storage.manifests import read_manifest
 from rlottery.study.planning.arms import Arm
 from rlottery.study.planning.jobs import STAGES, Job, Key, list_jobs
 
@@ -21,14 +24,18 @@ def blocked_runs(config: Config, arms: Sequence[Arm], states: Mapping[Place, str
     blocked: dict[Place, str] = {}
     if not set(_ENDED_BADLY) & set(states.values()):
         return blocked
-    bad: dict[Key, Job] = {}
+    causes: dict[Key, Job] = {}
     for job in list_jobs(config, arms, STAGES):
         state = states.get(_place(job))
-        if state in _ENDED_BADLY:
-            bad[job.key] = job
-        elif state in _TO_DO and (cause := next((bad[key] for of in job.needs if (key := of.key) in bad), None)):
-            bad[job.key] = cause
-            blocked[_place(job)] = f"because {_named(cause, job)} {states[_place(cause)]}"
+        if state not in (*_ENDED_BADLY, *_TO_DO):
+            continue
+        cause = next((causes[key] for of in job.needs if (key := of.key) in causes), None)
+        if cause is None and state in _ENDED_BADLY and (job.stage != "mask" or _mask_failed(job)):
+            cause = job
+        if cause is not None:
+            causes[job.key] = cause
+            if state in _TO_DO:
+                blocked[_place(job)] = f"because {_named(cause, job)} {states[_place(cause)]}"
     return blocked
 
 
@@ -36,7 +43,14 @@ def _place(job: Job) -> Place:
     return job.task.name, job.seed, job.arm_name
 
 
+def _mask_failed(job: Job) -> bool:
+    """Whether a run has failed because its mask couldn't be made, not in its training."""
+    with contextlib.suppress(StudyError):
+        manifest = read_manifest(job.files)
+        return manifest is not None and manifest.get("stage") == "mask"
+    return False
+
+
 def _named(cause: Job, job: Job) -> str:
-    """The run that failed, with its task and seed where they are others."""
-    own = (cause.task_index, cause.seed) == (job.task_index, job.seed)
-    return cause.arm_name if own else f"{cause.task.name} seed {cause.seed} {cause.arm_name}"
+    """The job that failed, as `rlottery run` calls it, with its task and seed only where they are others."""
+    return cause.label.removeprefix(f"{job.task.name} seed {job.seed} ")

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-from rlottery.errors import RlotteryError, located_text
+from rlottery.errors import MaskError, RlotteryError
 from rlottery.storage.fence import check_fence
 from rlottery.storage.manifests import Manifest, read_manifest, write_manifest
 from rlottery.storage.syncing import writing
@@ -16,31 +16,31 @@ from rlottery.study.stages.faults import fault_of
 
 @contextlib.contextmanager
 def recording_failure(job: Job) -> Iterator[None]:
-    """Record as a failure of the job's run what is raised inside, unless it is a fault of the machine.
+    """Record as a failure of the job's run that its mask can't be made; once it is made, remove such a record.
 
-    What is recorded of an earlier failure is removed first.
+    Faults of the machine and of other files, such as a damaged agent, are no failures of the run.
     """
-    manifest = None
-    with contextlib.suppress(RlotteryError):  # a damaged one is no record of a failure
-        manifest = read_manifest(job.files)
-    if manifest is not None and manifest["status"] == "failed":
+    try:
+        yield
+    except MaskError as error:
+        if fault_of(error, job.config.data) is None:
+            record_failure(job, str(error))
+        raise
+    failed = _recorded_failure(job)
+    if failed is not None and failed.get("stage") == "mask":
         with writing(job.files.folder):
             check_fence()
             job.files.manifest.unlink(missing_ok=True)
-    try:
-        yield
-    except Exception as error:
-        if fault_of(error, job.config.data) is None:
-            record_failure(job, located_text(error))
-        raise
 
 
 def record_failure(job: Job, why: str) -> None:
-    """Write the manifest of a run that failed, unless it has one.
+    """Write the manifest of a run that failed, unless it has one. A mask's failure replaces that of a training before.
 
     A run with an earlier result gets none: it was trained aside, and without a manifest the result is still known.
     """
-    if job.stage not in (*TRAINING, "mask") or job.files.manifest.exists():
+    if job.stage not in (*TRAINING, "mask"):
+        return
+    if job.files.manifest.exists() and (job.stage != "mask" or _recorded_failure(job) is None):
         return
     try:
         if earlier_of(job) is not None:
@@ -56,3 +56,12 @@ def record_failure(job: Job, why: str) -> None:
         manifest["round_of"] = job.round_of
     with contextlib.suppress(OSError):  # a full disk: the message is shown all the same
         write_manifest(job.files, manifest)
+
+
+def _recorded_failure(job: Job) -> Manifest | None:
+    """The manifest of the job's run if it says that the run failed."""
+    with contextlib.suppress(RlotteryError):  # a damaged one is no record of a failure
+        manifest = read_manifest(job.files)
+        if manifest is not None and manifest["status"] == "failed":
+            return manifest
+    return None
