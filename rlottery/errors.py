@@ -36,11 +36,20 @@ def install_extra(extra: str) -> str:
 
 
 def closest(name: object, known: Iterable[str]) -> str | None:
-    """The known name that a misspelt one is most like, whatever the case of its letters; None if none is close."""
+    """The known name that a misspelt one is most like, whatever the case of its letters; None if none is close.
+
+    Of names that differ only in case, it is the one whose letters have the same case in most places.
+    """
     if not isinstance(name, str):
         return None
-    folded = {one.casefold(): one for one in known}
-    return next((folded[one] for one in difflib.get_close_matches(name.casefold(), folded, n=1)), None)
+    spellings: dict[str, list[str]] = {}
+    for one in known:
+        if one != name:
+            spellings.setdefault(one.casefold(), []).append(one)
+    nearest = difflib.get_close_matches(name.casefold(), spellings, n=1)
+    if not nearest:
+        return None
+    return max(spellings[nearest[0]], key=lambda one: difflib.SequenceMatcher(None, name, one).ratio())
 
 
 def or_closest(name: object, known: Iterable[str]) -> str:

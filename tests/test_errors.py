@@ -2,7 +2,7 @@ import linecache
 
 import pytest
 
-from rlottery.errors import ConfigError, error_text, typed_text
+from rlottery.errors import ConfigError, closest, error_text, typed_text
 
 
 def raised(source: str) -> BaseException:
@@ -34,3 +34,20 @@ def test_an_error_that_was_never_raised_has_its_type() -> None:
     assert typed_text(ValueError()) == "ValueError"
     assert error_text(ValueError()) == "ValueError"
     assert error_text(ConfigError("the key")) == "the key"
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "meant"),
+    [
+        ("Foo1", ["Foo", "foo"], "Foo"),
+        ("foo1", ["foo", "Foo"], "foo"),
+        ("FOO", ["foo", "Foo"], "Foo"),
+        ("Random-ERK", ["random", "random-erk"], "random-erk"),
+        ("foo", ["foo", "Foo"], "Foo"),
+        ("foo", ["foo"], None),
+    ],
+)
+def test_of_names_that_differ_in_case_the_one_that_looks_most_alike_is_meant(
+    name: str, known: list[str], meant: str | None
+) -> None:
+    assert closest(name, known) == meant

@@ -36,8 +36,9 @@ def one_of(names: Sequence[str], meant: Mapping[str, str] = MappingProxyType({})
     def check(value: object) -> object:
         if isinstance(value, str) and value in names:
             return value
-        asked = meant.get(value.casefold(), value) if isinstance(value, str) else value
-        raise fault(f"must be {listed(names)}, not {show(value)}{or_closest(asked, names)}")
+        asked = meant.get(value.casefold()) if isinstance(value, str) else None
+        hint = f"; did you mean {asked!r}?" if asked is not None else or_closest(value, names)
+        raise fault(f"must be {listed(names)}, not {show(value)}{hint}")
 
     return BeforeValidator(check)
 

@@ -242,9 +242,11 @@ class PruningSchedule(Section):
         if isinstance(value, dict) and len(value) == 1 and value.keys() <= cls.model_fields.keys():
             return {name: {} if inner is None else inner for name, inner in value.items()}
         name = next(iter(value)) if isinstance(value, dict) and len(value) == 1 else value
+        # One-shot pruning has no keys, so its name stands alone.
+        hint = f"; did you mean {name!r}?" if name == OneShot.name else or_closest(name, SCHEDULES)
         raise fault(
             f"must be {listed(list(SCHEDULES))}, or one of them with its keys: {{rigl: {{drop: 0.5}}}}, "
-            f"not {show_keys(value)}{or_closest(name, SCHEDULES)}"
+            f"not {show_keys(value)}{hint}"
         )
 
     @model_serializer
