@@ -109,7 +109,7 @@ def _lacking(
         if arm not in task.runs:
             return f"{arm} has no finished run"
         if not found and contrast.measure == "area" and task.arm(arm) is not None:
-            return f"{arm} starts at a later step, so it has no area under the curve"
+            return f"{arm} has no learning curve from step 0"
         if found < rules.least_seeds:
             return f"{arm} has {found} of {rules.least_seeds} seeds that are needed"
     return None

@@ -271,9 +271,7 @@ class _Task:
         for who, of in both:
             found = of.by(measure) if of is not None else ()
             if measure == "area" and not found:
-                return (
-                    "scores are tied at the maximum, and runs that start at a later step have no area under the curve"
-                )
+                return f"scores are tied at the maximum, and {who} no learning curve from step 0"
             if len(found) < self.rules.least_seeds:
                 return f"{who} {len(found)} of {self.rules.least_seeds} seeds that are needed"
         if question == "dense" and (form is None or form.gain is None):

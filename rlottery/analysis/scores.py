@@ -169,12 +169,15 @@ class TaskScores:
             return ""
         if self.without_dense:
             return WITHOUT_DENSE
-        if self.arm(DENSE) is None:
+        dense = self.arm(DENSE)
+        if dense is None:
             return "no dense agent is done yet"
         if self.untrained is None:
             return "the score of untrained agents is not known"
         if self.gain is None:
             return "dense agents can't be shown to have learned"
+        if not dense.by(measure):
+            return "the dense agents have no learning curve from step 0"
         return "the dense agents' mean over training is close to untrained"
 
     def representative(self, arm: str) -> Run:

@@ -219,3 +219,10 @@ def test_a_task_with_too_few_dense_runs_is_not_pooled() -> None:
     rows = evaluated([task("a"), task("b", few), task("c")], "taylor-95 > magnitude-95")
     assert [row.task for row in rows] == ["a", "b", "c", None] and rows[1].outcome == "plus"
     assert rows[-1].tasks == ("a", "c") and rows[-1].left_out == {"b": "dense has 1 of 5 seeds that are needed"}
+
+
+def test_an_arm_without_areas_is_not_compared_by_them() -> None:
+    made = task("a")
+    arms = tuple(replace(arm, areas={} if arm.arm == "taylor-95" else arm.areas) for arm in made.arms)
+    (found,) = evaluated([replace(made, arms=arms)], {"claim": "taylor-95 > magnitude-95", "measure": "area"})
+    assert (found.p, found.why) == (None, "taylor-95 has no learning curve from step 0")

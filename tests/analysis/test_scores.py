@@ -69,6 +69,23 @@ def test_arms_that_start_late_have_no_area() -> None:
     assert arm is not None and dict(arm.areas) == {} and dict(arm.scores) == {0: 2.0}
 
 
+@pytest.mark.parametrize(
+    ("ends", "imported", "why"),
+    [
+        (100.0, True, "the dense agents have no learning curve from step 0"),
+        (0.001, False, "the dense agents' mean over training is close to untrained"),
+    ],
+)
+def test_why_areas_have_no_scale(ends: float, imported: bool, why: str) -> None:
+    """Those of agents that were imported, and those of agents that learn at the end of training."""
+    runs = [
+        run("dense", seed, 0, -1, ends, 100, imported={"library": "other"} if imported else None) for seed in range(5)
+    ]
+    of = task_scores("a", runs, 0.1 if imported else 40.0, config(5))
+    assert of.scale("score") and not of.why_no_scale("score")
+    assert of.why_no_scale("area") == why
+
+
 def test_across_tasks_is_normalised_and_skips_what_was_not_learned() -> None:
     settings = config(2)
     tasks = [
