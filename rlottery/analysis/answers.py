@@ -21,7 +21,7 @@ class Asked:
         form: the difference; None where nothing can be compared.
         p: the p-values that count: empty where the question can't be asked.
         at_risk: None without a scale.
-        no_scale: why there is no scale; "" if there is one.
+        not_pooled: why a question that can be asked is not pooled over tasks; "" if it is.
     """
 
     task: str
@@ -30,7 +30,7 @@ class Asked:
     form: LinearForm | None = None
     p: Mapping[Claim, float] | None = None
     at_risk: AtRisk | None = None
-    no_scale: str = ""
+    not_pooled: str = ""
 
 
 def answered(of: Sequence[Asked], rules: Verdict) -> list[Answer]:

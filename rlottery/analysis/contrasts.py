@@ -16,7 +16,6 @@ from rlottery.analysis.linear_forms import (
     two_sided,
     welch_test,
 )
-from rlottery.analysis.pooling import without_scale
 from rlottery.analysis.scores import TaskScores
 from rlottery.analysis.verdict import ContrastOrigin, ContrastResult, Outcome
 from rlottery.config import RegisteredContrast, Verdict
@@ -135,7 +134,7 @@ def _over_tasks(
         elif others:
             left_out[task] = f"{others[0]} has another recipe there"
         elif row.form is None or row.form.gain is None:
-            left_out[task] = without_scale(by_name[task].why_no_scale(contrast.measure))
+            left_out[task] = by_name[task].why_not_pooled(contrast.measure)
         elif row.form.fewest < rules.least_seeds:
             left_out[task] = f"{DENSE} has {row.form.fewest} of {rules.least_seeds} seeds that are needed"
         else:

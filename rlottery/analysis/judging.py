@@ -156,15 +156,16 @@ def _compare(task: TaskToJudge, state: TaskState, arm: ArmScores, rules: Verdict
     kind = kind_of(run)
     name = random_control_of(run, scores.runs, task.counts) if kind == "ticket" else None
     dense, control = scores.arm(DENSE), scores.arm(name) if name else None
-    no_dense, no_control = None, None if name else "there is no random control with its layer counts"
+    not_learned = None
     if state == "too few seeds":
-        no_dense = "too few seeds have a finished dense agent"
+        not_learned = "too few seeds have a finished dense agent"
     elif state == "did not learn":
-        no_dense = scores.why_no_scale() or _NO_STARTS
+        not_learned = scores.why_no_scale() or _NO_STARTS
+    no_dense, no_control = not_learned, None if name else "there is no random control with its layer counts"
     if kind != "ticket":
         it_is = "a control" if kind == "control" else "not a ticket with rewound weights"
         no_dense = no_control = f"{it_is}: compared, but not judged"
-    of = _Task(scores, state == "learned", rules)
+    of = _Task(scores, not_learned, rules)
     judged = kind == "ticket"
     to_random = of.ask("random", arm, control, no_control, judged=judged)
     return _Compared(
@@ -180,10 +181,14 @@ def _compare(task: TaskToJudge, state: TaskState, arm: ArmScores, rules: Verdict
 
 @dataclass(frozen=True)
 class _Task:
-    """A task on which questions are asked."""
+    """A task on which questions are asked.
+
+    Attributes:
+        not_learned: why the dense agents aren't known to have learned; None if they are.
+    """
 
     scores: TaskScores
-    learned: bool
+    not_learned: str | None
     rules: Verdict
 
     def ask(
@@ -203,7 +208,7 @@ class _Task:
             return Asked(self.scores.task, arm.arm, answer)
         compared = self._comparison(question, form, arm, other, measure)
         # Only claims about the margin need a scale.
-        counted = {claim: p for claim, p in compared.p.items() if self.learned or claim != "equivalent"}
+        counted = {claim: p for claim, p in compared.p.items() if self.not_learned is None or claim != "equivalent"}
         return Asked(
             task=self.scores.task,
             arm=arm.arm,
@@ -211,7 +216,7 @@ class _Task:
             form=form,
             p={} if lacking else counted,
             at_risk=self._at_risk(arm, measure),
-            no_scale=self.scores.why_no_scale(measure),
+            not_pooled=self.scores.why_not_pooled(measure) or self.not_learned or "",
         )
 
     def headroom(self, control: ArmScores, measure: Measure) -> float | None:

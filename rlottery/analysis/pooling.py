@@ -9,7 +9,6 @@ from rlottery.analysis.decisions import answer_of, corrected, detected_from, is_
 from rlottery.analysis.failures import no_failure_seen
 from rlottery.analysis.linear_forms import LinearForm, bounds, mean_difference
 from rlottery.analysis.power import detectable
-from rlottery.analysis.scores import WITHOUT_DENSE
 from rlottery.analysis.verdict import (
     POSITIVE,
     Claim,
@@ -74,11 +73,6 @@ def pool(
     return found
 
 
-def without_scale(why: str) -> str:
-    """Why a task without a scale is left out."""
-    return why if why == WITHOUT_DENSE else f"there is no scale, since {why}"
-
-
 def _used(of_task: Mapping[str, Asked], alike: Sequence[str]) -> dict[str, Asked]:
     """Task -> the question, for the tasks that can be pooled."""
     return {
@@ -106,7 +100,7 @@ def _left_out(
         elif task not in alike:
             found[task] = f"it has another recipe there than on {alike[0]}"
         else:
-            found[task] = without_scale(of_task[task].no_scale) if of_task[task].p else of_task[task].answer.why
+            found[task] = of_task[task].not_pooled if of_task[task].p else of_task[task].answer.why
     return found
 
 

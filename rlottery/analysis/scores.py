@@ -180,6 +180,11 @@ class TaskScores:
             return "the dense agents have no learning curve from step 0"
         return "the dense agents' mean over training is close to untrained"
 
+    def why_not_pooled(self, measure: Measure = "score") -> str:
+        """Why the task is left out of means over tasks, for its lack of a scale; "" if it has one."""
+        why = self.why_no_scale(measure)
+        return f"there is no scale, since {why}" if why and not self.without_dense else why
+
     def representative(self, arm: str) -> Run:
         """A run that shows what kind of arm it is."""
         return representative(self.runs[arm])

@@ -197,8 +197,7 @@ def test_what_is_not_known_comes_before_what_was_not_learned(unknown: dict[str, 
     arm, of_task, pooled = only(settings, replace(made, scores=replace(made.scores, **unknown)))
     assert (of_task.state, of_task.why, arm.dense.why) == ("did not learn", why, why)
     assert pooled.dense.left_out["a"] == why
-    if "gain" in unknown:
-        assert pooled.random.left_out["a"] == f"there is no scale, since {why}"
+    assert pooled.random.left_out["a"] == (f"there is no scale, since {why}" if "gain" in unknown else why)
 
 
 def test_a_gain_that_is_certain_but_tiny_is_no_learning() -> None:
@@ -226,9 +225,10 @@ def test_fewer_seeds_decide_nothing_but_show_all_numbers(seeds: int) -> None:
 
 def test_too_few_dense_seeds_leave_the_question_about_random_masks() -> None:
     settings = config(5)
-    arm, of_task, _ = only(settings, task("a", settings, scored(CLOSE, FAR, DENSE[:4]), BESIDE))
+    arm, of_task, pooled = only(settings, task("a", settings, scored(CLOSE, FAR, DENSE[:4]), BESIDE))
     assert of_task.state == "too few seeds" and answers(arm) == (None, "better")
     assert "equivalent" not in arm.random.adjusted
+    assert pooled.random.left_out["a"] == "too few seeds have a finished dense agent"
 
 
 def test_a_ticket_with_fewer_seeds_than_dense_is_not_judged() -> None:
