@@ -110,13 +110,12 @@ def overlap_lines(task: TaskScores, masks: MaskAnalysis) -> list[str]:
 
 
 def not_normalised_lines(task: TaskScores) -> list[str]:
-    """Why arms have no normalised score, one line per reason."""
-    reasons: dict[str, list[str]] = {}
-    for arm in task.arms:
-        if arm.arm != DENSE and not arm.normalised:
-            reasons.setdefault(task.why_no_scale(), []).append(arm.arm)
-    named = {why: f"{arms[0]} has" if len(arms) == 1 else f"{len(arms)} arms have" for why, arms in reasons.items()}
-    return [f"{who} no normalised score: {why}." for why, who in named.items()]
+    """A line about the arms without a normalised score, and why they have none; nothing if all have one."""
+    arms = [arm.arm for arm in task.arms if arm.arm != DENSE and not arm.normalised]
+    if not arms:
+        return []
+    who = f"{arms[0]} has" if len(arms) == 1 else f"{len(arms)} arms have"
+    return [f"{who} no normalised score: {task.why_no_scale()}."]
 
 
 def problem_lines(task: TaskScores, told: Collection[tuple[str, int, str]] = ()) -> list[str]:

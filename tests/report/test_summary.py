@@ -239,7 +239,7 @@ class TestClosingQuestion:
 
 
 class TestNormalisedScores:
-    def test_arms_without_one_for_the_same_reason_share_a_line(self, store: Store) -> None:
+    def test_arms_without_one_share_a_line(self, store: Store) -> None:
         write_run(store, "dense", 0, success(0.0, 0.0, 0.0, 0.0))
         for arm in ("magnitude-80", "taylor-80"):
             write_run(store, arm, 0, success(0.0, 1.0, 1.0, 1.0))
