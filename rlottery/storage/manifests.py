@@ -265,8 +265,8 @@ def read_manifest(files: RunFiles) -> Manifest | None:
 
 
 def check_is_not_lost(files: RunFiles) -> None:
-    """Raise StudyError about a run without a manifest if its agent was imported, so that it had one."""
-    if files.imported.exists():
+    """Raise StudyError if a run has no manifest, and its agent was imported, so that it had one."""
+    if files.imported.exists() and not files.manifest.exists():
         raise StudyError(f"{files.manifest} is missing. {IMPORT_AGAIN}")
 
 

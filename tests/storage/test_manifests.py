@@ -44,6 +44,17 @@ def test_a_manifest_comes_back_and_a_missing_one_is_none(tmp_path: Path) -> None
     assert manifests.read_manifest(files) == manifest
 
 
+def test_only_an_import_without_its_manifest_is_lost(tmp_path: Path) -> None:
+    files = RunFiles(tmp_path)
+    manifests.check_is_not_lost(files)
+    manifests.write_manifest(files, a_manifest(files))
+    files.imported.touch()
+    manifests.check_is_not_lost(files)
+    files.manifest.unlink()
+    with pytest.raises(StudyError, match="manifest.json is missing. Import the agent again"):
+        manifests.check_is_not_lost(files)
+
+
 def test_every_changed_byte_is_found(tmp_path: Path) -> None:
     files = RunFiles(tmp_path / "run")
     manifests.write_manifest(files, a_manifest(files))
