@@ -320,7 +320,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (("compare",), "Name two studies"),
         (("compare", "x", "--dense", "y"), "--dense is for runs that were made elsewhere"),
         ((*command, "verdict.margi=2"), "did you mean"),
-        ((*command, "--metric", "loss"), "Choose return or success"),
+        ((*command, "--metric", "loss"), "--metric loss: unknown. Choose from: return, success."),
         ((*command, "--control", "rnd"), "'rnd' should be as in --control ARM=TICKET"),
     ):
         code, _, errors = call(*arguments)
