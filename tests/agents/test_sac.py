@@ -81,7 +81,7 @@ def test_densities_of_actions_integrate_to_one(mean: float, log_std: float) -> N
     log_std=st.lists(st.floats(-19, 2, width=32), min_size=2, max_size=2),
     seed=st.integers(0, 2**31),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_log_density_is_the_change_of_variables(mean: list[float], log_std: list[float], seed: int) -> None:
     key = jax.random.key(seed)
     actions, log_density = drawn(constant_policy(mean, log_std), key[None])

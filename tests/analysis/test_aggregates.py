@@ -109,7 +109,7 @@ def test_profiles_of_single_runs_have_no_band() -> None:
     assert reached == [0.5] and np.isnan(low).all() and np.isnan(high).all()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=23))
 def test_the_interquartile_mean_is_scipys_trimmed_mean(values: list[float]) -> None:
     assert value_of(iqm_of_runs, [values]) == pytest.approx(scipy.stats.trim_mean(values, 0.25), rel=1e-12, abs=1e-12)
@@ -222,7 +222,7 @@ def test_memory_does_not_grow_with_the_square_of_the_runs() -> None:
     assert peaks[1] < 60e6
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=9), st.lists(st.integers(0, 4), min_size=1, max_size=9))
 def test_the_probability_of_improvement_is_the_mann_whitney_statistic(x: list[int], y: list[int]) -> None:
     u = scipy.stats.mannwhitneyu(x, y, method="asymptotic").statistic if len({*x, *y}) > 1 else len(x) * len(y) / 2

@@ -20,7 +20,7 @@ def every_division(one: list[float], other: list[float]) -> float:
     return float(np.mean([sum(chosen) >= observed - 1e-9 for chosen in divisions]))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=5), st.lists(st.integers(0, 6), min_size=1, max_size=5))
 def test_rank_sums_with_ties_are_those_of_every_division(one: list[float], other: list[float]) -> None:
     assert rank_sum_above(one, other) == pytest.approx(every_division(one, other))
@@ -53,7 +53,7 @@ def test_ranks_ignore_rounding_and_how_far_an_outlier_is() -> None:
     assert rank_sum_above([3.0, 4.0], [1.0, 2.0]) == rank_sum_above([3.0, 4.0], [-1e9, 2.0]) == pytest.approx(1 / 6)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 12), st.integers(1, 12), st.sampled_from([0.01, 0.05, 0.2]))
 def test_failure_rates_are_clopper_and_pearsons(failed: int, runs: int, level: float) -> None:
     failed = min(failed, runs)
@@ -64,7 +64,7 @@ def test_failure_rates_are_clopper_and_pearsons(failed: int, runs: int, level: f
     assert failed == runs or scipy.stats.binom.cdf(failed, runs, found) == pytest.approx(level)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 9), st.integers(1, 9), st.integers(0, 9), st.integers(1, 9))
 def test_more_failures_are_fishers_exact_test(failed: int, runs: int, others: int, of: int) -> None:
     failed, others = min(failed, runs), min(others, of)
@@ -80,7 +80,7 @@ def test_holm_by_hand() -> None:
     assert holm([]) == []
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=5))
 def test_holm_is_the_closed_test_of_bonferronis(p_values: list[float]) -> None:
     # A hypothesis' adjusted p is the largest Bonferroni p of all sets that hold it (Marcus, Peritz and Gabriel 1976).

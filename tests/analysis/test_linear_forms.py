@@ -93,7 +93,7 @@ def test_pooling_is_the_mean_of_normalised_forms() -> None:
     )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.integers(2, 9), st.sampled_from([0.01, 0.05, 0.2]), st.integers(1, 3))
 def test_bounds_are_where_the_test_changes_its_result(seed: int, n: int, level: float, tasks: int) -> None:
     control = seed % 2 == 0

@@ -570,7 +570,7 @@ YAMLISH = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(content=st.one_of(YAMLISH.map(lambda text: text.encode("utf-8", "surrogatepass")), st.binary()))
 def test_no_file_raises_anything_but_config_error(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "anything.yaml"
@@ -582,7 +582,7 @@ def test_no_file_raises_anything_but_config_error(tmp_path_factory: pytest.TempP
     assert Config.model_validate(config_to_dict(config)) == config
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(overrides=st.lists(st.one_of(YAMLISH, YAMLISH.map("seeds=".__add__), YAMLISH.map("sac.".__add__)), max_size=3))
 def test_no_override_raises_anything_but_config_error(overrides: list[str]) -> None:
     with contextlib.suppress(ConfigError):

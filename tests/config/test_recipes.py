@@ -917,7 +917,7 @@ BESIDE = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(listed=st.lists(st.one_of(TICKETS, BESIDE), min_size=1, max_size=6))
 def test_arms_have_names_of_their_own_that_fit_files(listed: list[dict[str, Any]]) -> None:
     given = [parse_recipe(each) for each in listed]
@@ -938,7 +938,7 @@ def test_arms_have_names_of_their_own_that_fit_files(listed: list[dict[str, Any]
     assert spread(arms) == arms
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(listed=st.lists(st.one_of(TICKETS, BESIDE), min_size=1, max_size=6))
 def test_a_config_in_plain_types_is_the_same_config(listed: list[dict[str, Any]]) -> None:
     study = {

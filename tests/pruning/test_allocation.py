@@ -2,7 +2,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rlottery.errors import MaskError
@@ -55,7 +55,6 @@ def test_survivor_count_by_hand(total: int, sparsity: float, left: int) -> None:
     assert survivor_count(total, sparsity) == left
 
 
-@settings(deadline=None)
 @given(total=st.integers(0, 10**12), sparsity=sparsities | st.decimals("0", "0.9999", places=4).map(float))
 def test_survivor_count_rounds_as_decimal_arithmetic_does(total: int, sparsity: float) -> None:
     pruned = (Decimal(str(sparsity)) * total).quantize(Decimal(1), rounding=ROUND_HALF_UP)
@@ -85,7 +84,6 @@ def test_ties_go_to_the_earlier_layer() -> None:
     assert allocate_global(scores, 0.5) == {"a": 4, "b": 1, "c": 1}
 
 
-@settings(deadline=None)
 @given(scores=groups_of_scores(), sparsity=sparsities, floor=st.integers(0, 3))
 def test_counts_equal_the_documented_procedure(scores: dict[str, np.ndarray], sparsity: float, floor: int) -> None:
     survivors = survivor_count(sum(s.size for s in scores.values()), sparsity)
@@ -98,7 +96,6 @@ def test_counts_equal_the_documented_procedure(scores: dict[str, np.ndarray], sp
         assert sum(counts.values()) == survivors
 
 
-@settings(deadline=None)
 @given(scores=groups_of_scores())
 def test_the_sparsity_that_an_impossible_floor_suggests_is_possible(scores: dict[str, np.ndarray]) -> None:
     with pytest.raises(MaskError) as caught:
@@ -196,7 +193,6 @@ class TestByShape:
             assert abs(count - density * size) < 1 + 1e-6
         assert all(c == s for c, d, s in zip(counts.values(), densities, sizes, strict=True) if d == 1)
 
-    @settings(deadline=None)
     @given(shapes=shapes, sparsity=sparsities, floor=st.integers(0, 5), density=st.none() | st.floats(0, 1))
     @by_shape
     def test_equals_clipped_shares_by_bisection(
@@ -250,7 +246,6 @@ class TestByShape:
 
 
 class TestWithin:
-    @settings(deadline=None)
     @given(scores=groups_of_scores(), data=st.data(), floor=st.integers(0, 3))
     def test_global_equals_the_ranking_of_the_survivors_alone(
         self, scores: dict[str, np.ndarray], data: st.DataObject, floor: int

@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rlottery.errors import MaskError
@@ -73,7 +73,6 @@ class TestSmallWidths:
         assert small_widths((50, 100), 4, 1, 86) == (5, 11)
         assert small_widths((), 4, 1, 4) == ()
 
-    @settings(deadline=None)
     @given(
         widths=st.lists(st.integers(1, 30), min_size=1, max_size=3).map(tuple),
         inputs=st.integers(1, 20),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rlottery.activations import ACTIVATIONS, Activation
@@ -67,7 +67,6 @@ def assert_equal(one: Layers, other: Layers) -> None:
             np.testing.assert_array_equal(array, other[name][key])
 
 
-@settings(deadline=None)
 @given(DRAWN, st.integers(0, 2**31), st.sampled_from(ACTIVATIONS))
 def test_outputs_are_those_of_the_masked_network(drawn: Drawn, seed: int, activation: Activation) -> None:
     _, layers, masks = network_of(drawn)
@@ -78,7 +77,6 @@ def test_outputs_are_those_of_the_masked_network(drawn: Drawn, seed: int, activa
     assert all(array.dtype == np.float32 for layer in unnamed(folded.params) for array in layer.values())
 
 
-@settings(deadline=None)
 @given(DRAWN)
 def test_what_goes_is_what_no_walk_reaches(drawn: Drawn) -> None:
     widths, layers, masks = network_of(drawn)
@@ -98,7 +96,6 @@ def test_what_goes_is_what_no_walk_reaches(drawn: Drawn) -> None:
         assert layer["bias"].shape == (np.count_nonzero(left[index + 1]),)
 
 
-@settings(deadline=None)
 @given(DRAWN)
 def test_folding_twice_changes_nothing(drawn: Drawn) -> None:
     _, layers, masks = network_of(drawn)
@@ -109,7 +106,6 @@ def test_folding_twice_changes_nothing(drawn: Drawn) -> None:
     assert not any(units.any() for units in (*twice.dead, *twice.constant))
 
 
-@settings(deadline=None)
 @given(DRAWN)
 def test_a_network_without_masks_stays_as_it_is(drawn: Drawn) -> None:
     _, layers, _ = network_of(drawn)

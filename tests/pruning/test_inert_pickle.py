@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -23,14 +23,12 @@ plain = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(value=plain, protocol=st.integers(3, pickle.HIGHEST_PROTOCOL))
 def test_plain_values_are_read_as_python_reads_them(value: object, protocol: int) -> None:
     data = pickle.dumps(value, protocol)
     assert repr(read_plain_pickle(data)) == repr(pickle.loads(data))
 
 
-@settings(deadline=None)
 @given(
     array=hnp.arrays(np.bool_, st.tuples(st.integers(1, 9), st.integers(1, 9))),
     protocol=st.integers(3, pickle.HIGHEST_PROTOCOL),

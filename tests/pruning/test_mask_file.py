@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rlottery.errors import MaskError
@@ -246,12 +246,10 @@ class TestStrictness:
             refused += is_refused_or_the_same(bytes(flipped))
         assert refused > 0.9 * len(DATA)
 
-    @settings(deadline=None)
     @given(data=st.binary(max_size=200))
     def test_random_bytes(self, data: bytes) -> None:
         assert is_refused_or_the_same(data)
 
-    @settings(deadline=None)
     @given(
         edits=st.lists(
             st.tuples(st.integers(0, len(DATA)), st.integers(0, 8), st.binary(max_size=8)),
@@ -265,7 +263,6 @@ class TestStrictness:
             damaged = damaged[:start] + inserted + damaged[start + removed :]
         is_refused_or_the_same(damaged)
 
-    @settings(deadline=None)
     @given(st.lists(st.sampled_from([bytes([i]) for i in range(256)] + [b"numpy", b"\n", b"K\x01"]), max_size=60))
     def test_random_programs(self, instructions: list[bytes]) -> None:
         assert is_refused_or_the_same(b"".join(instructions))

@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rlottery.errors import MaskError
@@ -56,7 +56,6 @@ class TestSelect:
         with pytest.raises(MaskError):
             select({"layer_0": np.ones((2, 2))}, counts)
 
-    @settings(deadline=None)
     @given(scores=groups_of_scores(), sparsity=st.floats(0, 0.9))
     def test_with_allocation_keeps_the_best_of_the_group(self, scores: dict[str, np.ndarray], sparsity: float) -> None:
         total = sum(s.size for s in scores.values())
@@ -96,7 +95,6 @@ class TestConnected:
         with pytest.raises(MaskError, match="'layer_1' has 3 inputs, but the layer before it has 2 outputs"):
             check_connected(mask_of(layer_0=[[1, 1]], layer_1=[[1], [1], [1]]))
 
-    @settings(deadline=None)
     @given(widths=st.lists(st.integers(1, 3), min_size=2, max_size=5), data=st.data())
     def test_equals_trying_every_path(self, widths: list[int], data: st.DataObject) -> None:
         layers = [

@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rlottery.errors import MaskError
@@ -48,7 +48,6 @@ class TestEveryMaskControl:
 
 
 class TestRandomLike:
-    @settings(deadline=None)
     @given(density=st.floats(0.3, 1), seed=st.integers(0, 1000))
     def test_exact_counts_in_each_layer(self, density: float, seed: int) -> None:
         mask = {path: rng(seed).random(layer.shape) < density for path, layer in TICKET.items()}
@@ -90,7 +89,6 @@ class TestRandomERK:
 
 
 class TestShuffleDegrees:
-    @settings(deadline=None)
     @given(
         shape=st.tuples(st.integers(2, 30), st.integers(2, 30)), density=st.floats(0.1, 0.9), seed=st.integers(0, 99)
     )

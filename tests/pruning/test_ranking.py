@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -15,7 +15,6 @@ def by_sorting(scores: list[float], count: int) -> list[bool]:
     return [i in order[:count] for i in range(len(scores))]
 
 
-@settings(deadline=None)
 @given(
     scores=hnp.arrays(np.float32, st.integers(1, 40), elements=few_values | st.floats(-1, 1, width=32)),
     data=st.data(),

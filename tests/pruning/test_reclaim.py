@@ -107,14 +107,14 @@ def one_by_one(scores: list[np.ndarray], kept: list[np.ndarray]) -> list[np.ndar
     return kept
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(drawn=masked())
 def test_it_is_the_documented_procedure(drawn: tuple[list[np.ndarray], list[np.ndarray]]) -> None:
     scores, kept = drawn
     assert equal(reclaimed(named(scores), named(kept)), named(one_by_one(scores, kept)))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(drawn=masked(ties=True))
 def test_what_must_hold(drawn: tuple[list[np.ndarray], list[np.ndarray]]) -> None:
     scores, kept = drawn

@@ -3,7 +3,7 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rlottery.errors import MaskError
@@ -60,7 +60,6 @@ def unit_by_unit(
     return mask, last
 
 
-@settings(deadline=None)
 @given(scores=groups(), sparsity=st.floats(0, 0.99), floor=st.integers(1, 3), allocation=allocations)
 def test_equals_the_documented_procedure(
     scores: dict[str, np.ndarray], sparsity: float, floor: int, allocation: Allocation
@@ -91,7 +90,6 @@ def test_equals_the_documented_procedure(
         assert sum(np.count_nonzero(layer) for layer in back.values()) > survivors
 
 
-@settings(deadline=None)
 @given(scores=groups(), sparsity=st.floats(0, 0.9))
 def test_uniform_takes_the_same_share_to_half_a_unit(scores: dict[str, np.ndarray], sparsity: float) -> None:
     try:
@@ -149,7 +147,6 @@ class TestIsStructured:
         assert is_structured({"layer_0": np.ones((2, 2), dtype=bool)})
         assert not is_structured({"layer_0": np.array([[True, False]])})
 
-    @settings(deadline=None)
     @given(scores=groups(), seed=st.integers(0, 100))
     def test_units_and_masks_are_one_to_one(self, scores: dict[str, np.ndarray], seed: int) -> None:
         rng = np.random.default_rng(seed)

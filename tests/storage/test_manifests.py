@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rlottery.errors import StudyError
@@ -171,7 +171,6 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(key=st.sampled_from(sorted(Manifest.__annotations__)), value=json_values, sealed=st.booleans())
 def test_odd_values_are_refused_or_read_and_nothing_else_happens(
     tmp_path_factory: pytest.TempPathFactory, key: str, value: Any, sealed: bool
@@ -187,7 +186,6 @@ def test_odd_values_are_refused_or_read_and_nothing_else_happens(
     find_damage(files.folder, found["files"])
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_refused_and_nothing_else_happens(
     tmp_path_factory: pytest.TempPathFactory, content: bytes

@@ -206,7 +206,7 @@ def test_killed_in_the_middle_of_a_rollout(tmp_path: Path, environments: int, ca
     assert whole["updates"] == np.int32(16).tobytes() and whole["ends"]
 
 
-@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     kills=st.lists(st.integers(1, 59), max_size=4),
     saved=st.sets(st.integers(1, 8)),
@@ -250,7 +250,7 @@ def several_undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[int | 
 
 
 class TestSeveralEnvironments:
-    @settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         kills=st.lists(st.integers(1, 60), max_size=4),
         saved=st.sets(st.integers(1, 12)),

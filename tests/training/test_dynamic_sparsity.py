@@ -92,7 +92,6 @@ def masked_layers(draw: st.DrawFn) -> tuple[dict[str, np.ndarray], GroupMask, di
 
 
 @given(layers=masked_layers(), percent=st.integers(0, 100))
-@settings(deadline=None)
 def test_rewiring_is_what_sorting_gives(layers: Any, percent: int) -> None:
     weights, mask, scores = layers
     kept, grown = drop_and_grow(weights, mask, percent / 100, scores)
@@ -137,7 +136,7 @@ def test_weights_and_gradients_that_are_not_numbers_have_no_rank() -> None:
 
 @pytest.mark.parametrize("allocation", ["global", "uniform", "erk"])
 @given(rising=st.lists(st.floats(0, 0.95), min_size=1, max_size=4).map(sorted), seed=st.integers(0, 100))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_pruning_more_only_shrinks_to_the_exact_count(allocation: str, rising: list[float], seed: int) -> None:
     weights = network(4, 8, 6, 2, seed=seed)
     mask = {path: np.ones(w.shape, np.bool_) for path, w in weights.items()}

@@ -92,7 +92,7 @@ def assert_zero(case: Case, state: Any) -> None:
     assert case.algorithm.masks_hold(state)
 
 
-@settings(max_examples=8, deadline=None, derandomize=True, database=None)
+@settings(max_examples=8, derandomize=True, database=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     how=st.sampled_from(STARTS),

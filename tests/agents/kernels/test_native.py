@@ -68,7 +68,7 @@ def check(case: Case, *, padded: bool = False) -> None:
 
 
 @given(cases(), st.booleans())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 def test_values_and_gradients_of_random_networks(case: Case, padded: bool) -> None:
     check(case, padded=padded)
 
