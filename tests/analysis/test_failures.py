@@ -10,7 +10,8 @@ from rlottery.analysis.judging import judge
 from rlottery.analysis.verdict import ArmVerdict, PooledVerdict
 from tests.analysis.made import config, task
 
-BESIDE = {"random-90": "taylor-90"}
+SAME_COUNTS = {"random-90": "taylor-90"}
+"""Random control -> the arm whose layer counts its masks have."""
 DENSE = [100.0, 102.0, 98.0, 101.0, 99.0]
 CLOSE = [97.0, 99.0, 96.0, 99.0, 97.0]
 
@@ -18,7 +19,7 @@ CLOSE = [97.0, 99.0, 96.0, 99.0, 97.0]
 def verdict(seeds: int = 5, **arms: list[float]) -> tuple[ArmVerdict, PooledVerdict]:
     settings = config(seeds)
     named = {arm.replace("_", "-"): scores for arm, scores in arms.items()}
-    verdicts, pooled = judge([task("a", settings, named, BESIDE)], settings.verdict)
+    verdicts, pooled = judge([task("a", settings, named, SAME_COUNTS)], settings.verdict)
     return next(arm for arm in verdicts[0].arms if arm.arm == "taylor-90"), next(
         one for one in pooled if one.arm == "taylor-90"
     )

@@ -31,7 +31,8 @@ def scored(ticket: list[float], control: list[float] | None = None, dense: list[
     return arms | ({"random-90": control} if control else {})
 
 
-BESIDE = {"random-90": "taylor-90"}
+SAME_COUNTS = {"random-90": "taylor-90"}
+"""Random control -> the arm whose layer counts its masks have."""
 CLOSE = [97.0, 99.0, 96.0, 99.0, 97.0]
 FAR = [40.0, 42.0, 35.0, 41.0, 39.0]
 
@@ -58,7 +59,7 @@ def test_every_pair_of_answers_can_be_given(to_dense: str, to_random: str) -> No
     else:
         control = [score + shift for score in ticket]
     arms = {"dense": dense, "taylor-90": ticket, "random-90": control}
-    arm, of_task, pooled = only(settings, task("a", settings, arms, BESIDE))
+    arm, of_task, pooled = only(settings, task("a", settings, arms, SAME_COUNTS))
     assert (of_task.state, arm.control) == ("learned", "random-90")
     assert answers(arm) == (to_dense, to_random)
     assert arm.wins == pooled.wins == (to_dense in ("superior", "non-inferior") and to_random == "better")
@@ -73,9 +74,9 @@ def test_every_pair_of_answers_can_be_given(to_dense: str, to_random: str) -> No
 
 def test_a_small_difference_is_better_and_said_to_be_small() -> None:
     settings = config(5)
-    arm, _, _ = only(settings, task("a", settings, scored(CLOSE, [94.0, 96.2, 93.0, 96.1, 94.0]), BESIDE))
+    arm, _, _ = only(settings, task("a", settings, scored(CLOSE, [94.0, 96.2, 93.0, 96.1, 94.0]), SAME_COUNTS))
     assert arm.random.answer == "better" and arm.random.small and "by less than the margin" in arm.random.why
-    arm, _, _ = only(settings, task("a", settings, scored(CLOSE, FAR), BESIDE))
+    arm, _, _ = only(settings, task("a", settings, scored(CLOSE, FAR), SAME_COUNTS))
     assert arm.random.answer == "better" and not arm.random.small and "margin" not in arm.random.why
 
 
@@ -91,7 +92,7 @@ def test_p_values_are_those_of_scipy() -> None:
     settings = config(5)
     ticket, control = [90.0, 97.0, 85.0, 99.0, 93.0], [80.0, 91.0, 88.0, 79.0, 90.0]
     start = [1.0, 0.0, 2.0, 1.0, 0.5]
-    arm, _, _ = only(settings, task("a", settings, scored(ticket, control), BESIDE, untrained=start))
+    arm, _, _ = only(settings, task("a", settings, scored(ticket, control), SAME_COUNTS, untrained=start))
     to_dense, to_random = arm.dense.comparison, arm.random.comparison
     assert to_dense is not None and to_random is not None
     non_inferior = welch({"t": (1, ticket), "d": (-0.9, DENSE), "u": (-0.1, start)})
@@ -115,7 +116,7 @@ def test_p_values_are_those_of_scipy() -> None:
 
 def test_the_second_zero_is_where_the_agents_of_the_arm_start() -> None:
     settings = config(5)
-    made = task("a", settings, scored(CLOSE, FAR), BESIDE)
+    made = task("a", settings, scored(CLOSE, FAR), SAME_COUNTS)
     begun = [replace(arm, before=dict.fromkeys(range(5), 20.0)) for arm in made.scores.arms]
     arm, _, _ = only(settings, replace(made, scores=replace(made.scores, arms=tuple(begun))))
     assert arm.random.comparison is not None
@@ -144,10 +145,13 @@ def test_bounds_and_p_values_agree() -> None:
 def test_holm_is_over_arms_and_tasks_by_question() -> None:
     settings = config(5)
     weak = [94.0, 93.5, 94.0, 92.0, 96.0]
-    alone, _, _ = only(settings, task("a", settings, scored(weak, FAR), BESIDE))
+    alone, _, _ = only(settings, task("a", settings, scored(weak, FAR), SAME_COUNTS))
     assert alone.wins and alone.dense.comparison is not None and alone.dense.adjusted == alone.dense.comparison.p
     # Two tasks more ask about dense; only one of them has a control.
-    many = [task("a", settings, scored(weak, FAR), BESIDE), task("b", settings, scored(WAVERING, WAVERING), BESIDE)]
+    many = [
+        task("a", settings, scored(weak, FAR), SAME_COUNTS),
+        task("b", settings, scored(WAVERING, WAVERING), SAME_COUNTS),
+    ]
     many += [task("c", settings, scored(WAVERING))]
     arm, _, _ = only(settings, *many)
     assert arm.dense.comparison is not None and arm.random.comparison is not None
@@ -169,7 +173,7 @@ def test_superior_is_said_only_with_non_inferior() -> None:
 def test_dense_agents_that_did_not_learn_leave_the_question_about_random_masks() -> None:
     settings = config(5)
     nothing = [1.0, -2.0, 3.0, -1.0, 0.5]
-    arm, of_task, pooled = only(settings, task("a", settings, scored(CLOSE, FAR, nothing), BESIDE))
+    arm, of_task, pooled = only(settings, task("a", settings, scored(CLOSE, FAR, nothing), SAME_COUNTS))
     assert of_task.state == "did not learn"
     assert arm.dense.answer is None and "can't be shown to have learned" in arm.dense.why
     # In the unit of the metric, without the margin.
@@ -180,7 +184,7 @@ def test_dense_agents_that_did_not_learn_leave_the_question_about_random_masks()
     assert arm.random.raw_detectable is not None and arm.random.detectable is None and arm.headroom is None
     # Over tasks there is nothing to average.
     assert answers(pooled) == (None, None) and "there is no scale" in pooled.random.left_out["a"]
-    worse, _, _ = only(settings, task("a", settings, scored(FAR, CLOSE, nothing), BESIDE))
+    worse, _, _ = only(settings, task("a", settings, scored(FAR, CLOSE, nothing), SAME_COUNTS))
     assert answers(worse) == (None, "worse")
 
 
@@ -193,7 +197,7 @@ def test_dense_agents_that_did_not_learn_leave_the_question_about_random_masks()
 )
 def test_what_is_not_known_comes_before_what_was_not_learned(unknown: dict[str, Any], why: str) -> None:
     settings = config(5)
-    made = task("a", settings, scored(CLOSE, FAR), BESIDE)
+    made = task("a", settings, scored(CLOSE, FAR), SAME_COUNTS)
     arm, of_task, pooled = only(settings, replace(made, scores=replace(made.scores, **unknown)))
     assert (of_task.state, of_task.why, arm.dense.why) == ("did not learn", why, why)
     assert pooled.dense.left_out["a"] == why
@@ -213,7 +217,7 @@ def test_a_gain_that_is_certain_but_tiny_is_no_learning() -> None:
 def test_fewer_seeds_decide_nothing_but_show_all_numbers(seeds: int) -> None:
     settings = config(5)
     arms = {name: values[:seeds] for name, values in scored(FAR, [1.0, 2.0, 0.0, 3.0, 1.5]).items()}
-    arm, of_task, pooled = only(settings, task("a", settings, arms, BESIDE))
+    arm, of_task, pooled = only(settings, task("a", settings, arms, SAME_COUNTS))
     assert of_task.state == "too few seeds" and str(seeds) in of_task.why and "5" in of_task.why
     assert answers(arm) == answers(pooled) == (None, None)
     for answer in (arm.dense, arm.random):
@@ -225,7 +229,7 @@ def test_fewer_seeds_decide_nothing_but_show_all_numbers(seeds: int) -> None:
 
 def test_too_few_dense_seeds_leave_the_question_about_random_masks() -> None:
     settings = config(5)
-    arm, of_task, pooled = only(settings, task("a", settings, scored(CLOSE, FAR, DENSE[:4]), BESIDE))
+    arm, of_task, pooled = only(settings, task("a", settings, scored(CLOSE, FAR, DENSE[:4]), SAME_COUNTS))
     assert of_task.state == "too few seeds" and answers(arm) == (None, "better")
     assert "equivalent" not in arm.random.adjusted
     assert pooled.random.left_out["a"] == "too few seeds have a finished dense agent"
@@ -233,7 +237,7 @@ def test_too_few_dense_seeds_leave_the_question_about_random_masks() -> None:
 
 def test_a_ticket_with_fewer_seeds_than_dense_is_not_judged() -> None:
     settings = config(5)
-    arm, of_task, _ = only(settings, task("a", settings, scored(FAR[:4], [1.0] * 5), BESIDE))
+    arm, of_task, _ = only(settings, task("a", settings, scored(FAR[:4], [1.0] * 5), SAME_COUNTS))
     assert of_task.state == "learned" and answers(arm) == (None, None)
     assert "4 of 5 seeds" in arm.dense.why and "4 of 5 seeds" in arm.random.why
 
@@ -248,7 +252,7 @@ def test_without_a_control_the_question_about_dense_is_left() -> None:
 
 def test_a_control_with_other_layer_counts_is_none() -> None:
     settings = config(5)
-    made = task("a", settings, scored(CLOSE, FAR), BESIDE)
+    made = task("a", settings, scored(CLOSE, FAR), SAME_COUNTS)
     assert controls_of(made) == {"taylor-90": "random-90"}
     counts = {**made.counts, "random-90": LayerCounts({"actor.layer_0": 100}, dict.fromkeys(range(5), (11,)))}
     assert controls_of(replace(made, counts=counts)) == {"taylor-90": None}
@@ -257,7 +261,7 @@ def test_a_control_with_other_layer_counts_is_none() -> None:
 def test_one_control_serves_all_tickets_with_its_counts() -> None:
     settings = config(5)
     arms = {**scored(CLOSE, FAR), "magnitude-90": FAR}
-    made = task("a", settings, arms, BESIDE)
+    made = task("a", settings, arms, SAME_COUNTS)
     assert controls_of(made) == {"taylor-90": "random-90", "magnitude-90": "random-90"}
 
 
@@ -283,7 +287,7 @@ def test_a_transferred_mask_has_its_own_random_control() -> None:
 
 def test_controls_are_compared_and_not_judged() -> None:
     settings = config(5)
-    _, of_task, _pooled = only(settings, task("a", settings, scored(CLOSE, FAR), BESIDE))
+    _, of_task, _pooled = only(settings, task("a", settings, scored(CLOSE, FAR), SAME_COUNTS))
     control = next(arm for arm in of_task.arms if arm.arm == "random-90")
     assert answers(control) == (None, None) and control.dense.adjusted == {} and control.dense.comparison is not None
 
@@ -297,7 +301,7 @@ def test_ties_at_the_ceiling_are_decided_by_area() -> None:
     settings = config(5)
     middle = {"dense": FAST, "taylor-90": SLOW, "random-90": SLOW}
     arms = {"dense": TOP, "taylor-90": TOP, "random-90": TOP}
-    arm, _, pooled = only(settings, task("a", settings, arms, BESIDE, middle=middle))
+    arm, _, pooled = only(settings, task("a", settings, arms, SAME_COUNTS, middle=middle))
     assert (arm.dense.measure, arm.random.measure) == ("area", "area")
     assert answers(arm) == ("worse", "equivalent")
     assert pooled.dense.measures == {"a": "area"} and pooled.dense.measure == "area"
@@ -312,7 +316,7 @@ def test_ties_at_the_ceiling_are_decided_by_area() -> None:
 def test_each_question_looks_for_ties_of_its_own_arms(lower: str) -> None:
     settings = config(5)
     arms = {"dense": TOP, "taylor-90": TOP, "random-90": TOP} | {lower: [97.0, *TOP[1:]]}
-    arm, of_task, _ = only(settings, task("a", settings, arms, BESIDE))
+    arm, of_task, _ = only(settings, task("a", settings, arms, SAME_COUNTS))
     assert (arm.dense.measure, arm.random.measure) == (("score", "area") if lower == "dense" else ("area", "score"))
     control = next(one for one in of_task.arms if one.arm == "random-90")
     assert control.dense.measure == "score"
@@ -323,7 +327,7 @@ def test_ties_are_no_finer_than_a_success_rate() -> None:
     settings = config(5)
     for resolution, measure in ((1 / 30, "area"), (1 / 50, "score"), (1 / 5, "score")):
         one_less = [1.0, 1.0, 1 - resolution if resolution > 0.1 else 29 / 30, 1.0, 1.0]
-        made = task("a", settings, scored(one_less, [1.0] * 5, [1.0] * 5), BESIDE)
+        made = task("a", settings, scored(one_less, [1.0] * 5, [1.0] * 5), SAME_COUNTS)
         made = replace(made, scores=replace(made.scores, resolution=resolution))
         arm, _, _ = only(settings, made)
         assert arm.dense.measure == arm.random.measure == measure
@@ -334,8 +338,8 @@ def test_the_pool_is_the_mean_over_tasks_with_welch_and_satterthwaite() -> None:
     loose = [1.1, 0.9, 0.7, 1.2, 0.8]
     dense = [1.0, 1.1, 0.9, 1.0, 1.05]
     tasks = [
-        task("a", settings, scored(CLOSE, FAR), BESIDE),
-        task("b", settings, scored(loose, [0.1] * 5, dense), BESIDE, untrained=[0.0] * 5),
+        task("a", settings, scored(CLOSE, FAR), SAME_COUNTS),
+        task("b", settings, scored(loose, [0.1] * 5, dense), SAME_COUNTS, untrained=[0.0] * 5),
     ]
     _, _, pooled = only(settings, *tasks)
     # The untrained score has no spread, so two samples of each task count.
@@ -357,8 +361,8 @@ def test_the_pool_is_the_mean_over_tasks_with_welch_and_satterthwaite() -> None:
 def test_the_pool_without_each_of_its_tasks() -> None:
     """One task alone makes the ticket worse over all three."""
     settings = config(5)
-    tasks = [task(name, settings, scored(CLOSE, FAR), BESIDE) for name in ("a", "b")]
-    tasks += [task("c", settings, scored([-200.0, -210.0, -190.0, -205.0, -195.0], FAR), BESIDE)]
+    tasks = [task(name, settings, scored(CLOSE, FAR), SAME_COUNTS) for name in ("a", "b")]
+    tasks += [task("c", settings, scored([-200.0, -210.0, -190.0, -205.0, -195.0], FAR), SAME_COUNTS)]
     _, _, pooled = only(settings, *tasks)
     assert answers(pooled) == ("worse", "worse")
     assert pooled.random.median is not None and pooled.random.median > 0
@@ -375,9 +379,9 @@ def test_the_pool_without_each_of_its_tasks() -> None:
 def test_each_question_is_pooled_over_its_own_tasks() -> None:
     settings = config(5)
     tasks = [
-        task("a", settings, scored(CLOSE, FAR), BESIDE),
+        task("a", settings, scored(CLOSE, FAR), SAME_COUNTS),
         task("b", settings, scored(CLOSE)),
-        task("c", settings, scored(CLOSE, FAR, [1.0, -2.0, 3.0, -1.0, 0.5]), BESIDE),
+        task("c", settings, scored(CLOSE, FAR, [1.0, -2.0, 3.0, -1.0, 0.5]), SAME_COUNTS),
     ]
     _, _, pooled = only(settings, *tasks)
     assert pooled.dense.tasks == ("a", "b") and set(pooled.dense.left_out) == {"c"}
@@ -405,7 +409,7 @@ def test_open_answers_say_how_many_more_seeds_would_do() -> None:
 def test_no_number_of_seeds_helps_where_the_difference_is_on_no_side() -> None:
     settings = config(5)
     on_the_margin = [value * 0.9 + wobble for value, wobble in zip(DENSE, [9, -9, 8, -8, 0.0], strict=True)]
-    arm, _, _ = only(settings, task("a", settings, scored(on_the_margin), BESIDE))
+    arm, _, _ = only(settings, task("a", settings, scored(on_the_margin), SAME_COUNTS))
     assert arm.dense.answer == "open" and arm.dense.more_seeds is None
 
 
@@ -415,14 +419,14 @@ def test_any_numbers_of_seeds_can_be_judged(tickets: int, controls: int) -> None
     """What a study passes through while it runs. Nothing is claimed over a control with fewer seeds than asked for."""
     settings = config(5)
     arms = {"dense": DENSE, "taylor-90": CLOSE[:tickets]} | ({"random-90": FAR[:controls]} if controls else {})
-    arm, _, pooled = only(settings, task("a", settings, arms, BESIDE))
+    arm, _, pooled = only(settings, task("a", settings, arms, SAME_COUNTS))
     to_dense = "non-inferior" if tickets == 5 else None
     assert answers(arm) == answers(pooled) == (to_dense, "better" if tickets == controls == 5 else None)
 
 
 def test_a_control_with_too_few_seeds_is_the_reason() -> None:
     settings = config(5)
-    arm, _, _ = only(settings, task("a", settings, scored(CLOSE, FAR[:3]), BESIDE))
+    arm, _, _ = only(settings, task("a", settings, scored(CLOSE, FAR[:3]), SAME_COUNTS))
     assert arm.random.why == "its random control has 3 of 5 seeds that are needed"
 
 
@@ -430,7 +434,7 @@ def test_a_study_without_room_above_random_masks() -> None:
     """Random masks score nearly as much as dense, and runs scatter by more than what is left."""
     settings = config(5)
     wide, ticket = [100.0, 84.0, 112.0, 78.0, 106.0], [93.0, 109.0, 81.0, 105.0, 97.0]
-    arm, _, _ = only(settings, task("a", settings, scored(ticket, wide), BESIDE))
+    arm, _, _ = only(settings, task("a", settings, scored(ticket, wide), SAME_COUNTS))
     assert arm.random.answer == "open" and arm.no_room
     variances = np.array([np.var(ticket, ddof=1), np.var(wide, ddof=1)]) / 5
     df, error = variances.sum() ** 2 / (variances**2 / 4).sum(), np.sqrt(variances.sum())
@@ -438,14 +442,14 @@ def test_a_study_without_room_above_random_masks() -> None:
     found = stats.nct.sf(stats.t.ppf(0.95, df), df, arm.random.raw_detectable / error)
     assert found == pytest.approx(0.8, abs=1e-4)
     assert arm.random.detectable == pytest.approx(arm.random.raw_detectable / 100)
-    arm, _, _ = only(settings, task("a", settings, scored(CLOSE, FAR), BESIDE))
+    arm, _, _ = only(settings, task("a", settings, scored(CLOSE, FAR), SAME_COUNTS))
     assert not arm.no_room
 
 
 def test_counts_are_compared_seed_by_seed() -> None:
     """A mask that can't be read leaves the others to compare; counts that differ between seeds must agree in each."""
     settings = config(5)
-    made = task("a", settings, scored(CLOSE, FAR), BESIDE)
+    made = task("a", settings, scored(CLOSE, FAR), SAME_COUNTS)
     totals = {"actor.layer_0": 100}
     ticket = LayerCounts(totals, {seed: (10 + seed,) for seed in range(5)})
     for kept, found in (
@@ -460,19 +464,19 @@ def test_counts_are_compared_seed_by_seed() -> None:
 def test_runs_at_two_levels_bring_a_caution() -> None:
     settings = config(5)
     arms = {**scored(CLOSE, FAR), "magnitude-90": [97.0, 3.0, 99.0, 2.0, 98.0]}
-    _, of_task, _ = only(settings, task("a", settings, arms, BESIDE))
+    _, of_task, _ = only(settings, task("a", settings, arms, SAME_COUNTS))
     assert of_task.bimodal == "On a, runs of the same arm either learn or fail (magnitude-90)."
-    _, of_task, _ = only(settings, task("a", settings, scored(CLOSE, FAR), BESIDE))
+    _, of_task, _ = only(settings, task("a", settings, scored(CLOSE, FAR), SAME_COUNTS))
     assert of_task.bimodal is None
     # None of these learned, however far apart they are.
     arms["magnitude-90"] = [60.0, 3.0, 62.0, 2.0, 61.0]
-    _, of_task, _ = only(settings, task("a", settings, arms, BESIDE))
+    _, of_task, _ = only(settings, task("a", settings, arms, SAME_COUNTS))
     assert of_task.bimodal is None
 
 
 def test_arms_that_start_elsewhere_than_dense_agents_bring_a_caution() -> None:
     settings = config(5)
-    made = task("a", settings, scored(CLOSE, FAR), BESIDE)
+    made = task("a", settings, scored(CLOSE, FAR), SAME_COUNTS)
     pruned = {"taylor-90", "random-90"}
     assert head_start(made.scores, pruned, 0.1) is None
 
@@ -494,7 +498,7 @@ def test_arms_that_start_elsewhere_than_dense_agents_bring_a_caution() -> None:
 def test_what_may_be_chance_is_no_gain_anywhere() -> None:
     """One dense agent of five learned: the verdict says that they did not, and there are no normalised scores."""
     settings = config(5)
-    made = task("a", settings, scored(CLOSE, FAR, [0.0, 0.0, 400.0, 0.0, 0.0]), BESIDE)
+    made = task("a", settings, scored(CLOSE, FAR, [0.0, 0.0, 400.0, 0.0, 0.0]), SAME_COUNTS)
     _, of_task, _ = only(settings, made)
     assert of_task.state == "did not learn" and made.scores.gain is None and made.scores.threshold is None
 
@@ -506,7 +510,7 @@ def test_one_bad_untrained_policy_is_no_doubt_about_the_trained() -> None:
     dense = [-4.5, -4.8, -4.8, -5.0, -5.1]
     assert stats.ttest_1samp(np.array(dense) - start, 0, alternative="greater").pvalue > 0.05
     close = [-4.9, -5.1, -5.0, -5.3, -5.2]
-    made = task("a", settings, scored(close, [-12.0, -13.0, -11.5, -12.5, -12.0], dense), BESIDE, untrained=start)
+    made = task("a", settings, scored(close, [-12.0, -13.0, -11.5, -12.5, -12.0], dense), SAME_COUNTS, untrained=start)
     arm, of_task, _ = only(settings, made)
     assert (of_task.state, of_task.p_learned) == ("learned", pytest.approx(1 / 252))
     assert arm.random.answer == "better"
@@ -515,7 +519,7 @@ def test_one_bad_untrained_policy_is_no_doubt_about_the_trained() -> None:
 def test_an_arm_of_another_recipe_on_a_task_is_not_pooled_with_its_name() -> None:
     """The config was edited after the first task: the same name, and another allocation or sparsity."""
     settings = config(5)
-    tasks = [task(name, settings, scored(CLOSE, FAR), BESIDE) for name in ("a", "b", "c")]
+    tasks = [task(name, settings, scored(CLOSE, FAR), SAME_COUNTS) for name in ("a", "b", "c")]
 
     def other(made: TaskToJudge, **facts: Any) -> TaskToJudge:
         runs = {
