@@ -150,6 +150,20 @@ bool has_tiles() {
   return true;
 }
 
+// `by_rows`: x is (batch, in) and y (batch, out), as tiles have them.
+double largest_error(const Memory& m, bool by_rows) {
+  double most = 0, apart = 0;
+  for (int c = 0; c < kBlock; c++)
+    for (int j = 0; j < m.out; j++) {
+      double exact = 0, found = by_rows ? m.y[c * m.out + j] : m.y[j * kBlock + c];
+      for (int k = 0; k < m.in; k++)
+        exact += double(m.w[int64_t{k} * m.out + j]) * (by_rows ? m.x[c * m.in + k] : m.x[k * kBlock + c]);
+      most = std::max(most, std::abs(exact));
+      apart = std::max(apart, std::abs(exact - found));
+    }
+  return apart / most;
+}
+
 double now() {
   timespec time;
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
@@ -159,9 +173,9 @@ double now() {
 }  // namespace
 
 // Seconds of CPU time for one product, or a negative number where the processor can't. Parts: 0 float32, 1 bfloat16 by
-// vectors, 2 bfloat16 by tiles; `converts`: with what has to be done to the operands before each product. `error`: the
-// largest difference from float32's product, relative to the largest number in that.
-extern "C" double seconds(int part, int converts, int in, int out, int batch, int times, double* error) {
+// vectors, 2 bfloat16 by tiles; `converts`: with what has to be done to the operands before each product. `error`, if not
+// null: the largest difference from the exact product in the first block, relative to the largest number there.
+extern "C" __attribute__((visibility("default"))) double seconds(int part, int converts, int in, int out, int batch, int times, double* error) {
   if ((part == 1 && !__builtin_cpu_supports("avx512bf16")) || (part == 2 && !has_tiles())) return -1;
   int64_t padded = (out + kRows - 1) / kRows * kRows;
   Memory m{in, part == 2 ? out : int(padded), batch / kBlock, {}, {}, {}, {}, {}, {}};
@@ -176,16 +190,7 @@ extern "C" double seconds(int part, int converts, int in, int out, int batch, in
   auto multiply = [&] { part == 0 ? multiply_float32(m) : part == 1 ? multiply_vectors(m) : multiply_tiles(m); };
   auto convert = [&] { part == 1 ? convert_inputs(m) : part == 2 ? convert_rows(m) : void(); };
   pack(), convert(), multiply();
-  double most = 0, apart = 0;
-  for (int c = 0; c < kBlock; c++)  // of the first block
-    for (int j = 0; j < out; j++) {
-      double exact = 0, found = part == 2 ? m.y[c * out + j] : m.y[j * kBlock + c];
-      for (int k = 0; k < in; k++)
-        exact += double(m.w[int64_t{k} * out + j]) * (part == 2 ? m.x[c * in + k] : m.x[k * kBlock + c]);
-      most = std::max(most, std::abs(exact));
-      apart = std::max(apart, std::abs(exact - found));
-    }
-  *error = apart / most;
+  if (error) *error = largest_error(m, part == 2);
   double began = now();
   for (int i = 0; i < times; i++) {
     if (converts) {

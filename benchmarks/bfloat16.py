@@ -2,13 +2,13 @@
 
     uv run python -m benchmarks.bfloat16
 
-Needs g++ and a processor with AVX-512. Three forms of the same product are compiled from `bfloat16.cc` and timed in
-turns on one core, by its CPU time: float32 as in rlottery's kernels, bfloat16 with sums in float32 by vectors
+Needs a C++ compiler and a processor with AVX-512. Three forms of the same product are compiled from `bfloat16.cc` and
+timed in turns on one core, by its CPU time: float32 as in rlottery's kernels, bfloat16 with sums in float32 by vectors
 (AVX512_BF16), and by tiles (AMX), where the processor has them. Weights are copied to the order in which the product
 reads them, as the kernels do before each pass; for bfloat16, weights and inputs are rounded as well. "bare" is without
 that. Writes benchmarks/results/bfloat16.csv, a row for each width and form: the median over rounds of the speed over
-float32 with the same preparation, and the largest error relative to the product's largest number. Rows of other
-processors stay there.
+float32 with the same preparation, and the largest error relative to the largest number of the exact product. Rows of
+other processors stay there.
 """
 
 import argparse
@@ -20,14 +20,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.result_tables import write_rows
+from rlottery.agents.kernels.build import FLAGS, VECTOR_FLAGS, find_compiler
 from rlottery.study.execution.cores import pin
 from rlottery.study.versions import processor
 
 SOURCE = Path(__file__).with_suffix(".cc")
-FLAGS = (
-    *("-O3", "-std=c++17", "-shared", "-fPIC", "-mprefer-vector-width=512"),
-    *("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma", "-mavx512bf16", "-mamx-tile", "-mamx-bf16"),
-)
+BFLOAT16_FLAGS = ("-shared", "-mavx512bf16", "-mamx-tile", "-mamx-bf16")
+"""Besides those of the kernels for AVX-512."""
 FORMS = ("float32", "bfloat16 vectors", "bfloat16 tiles")
 WIDTHS, BATCH = (256, 512, 1024), 256
 ROUNDS, SECONDS = 15, 0.03
@@ -39,7 +38,8 @@ def main() -> None:
     pin(parser.parse_args().core)
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "bfloat16.so"
-        subprocess.run(["g++", *FLAGS, str(SOURCE), "-o", str(library)], check=True)
+        flags = (*FLAGS, *VECTOR_FLAGS["avx512"], *BFLOAT16_FLAGS)
+        subprocess.run([*find_compiler()[0], *flags, str(SOURCE), "-o", str(library)], check=True)
         seconds = ctypes.CDLL(str(library)).seconds
     seconds.restype = ctypes.c_double
     rows = [row for width in WIDTHS for row in compare(seconds, width)]
@@ -48,10 +48,9 @@ def main() -> None:
 
 def compare(seconds: Callable[..., float], width: int) -> list[dict[str, object]]:
     """A row for each form that the processor has, for a layer of so many inputs and units."""
-    error = ctypes.c_double()
 
-    def of(form: int, converts: bool, times: int) -> float:
-        return seconds(form, converts, width, width, BATCH, times, ctypes.byref(error))
+    def of(form: int, converts: bool, times: int, error: object = None) -> float:
+        return seconds(form, converts, width, width, BATCH, times, error)
 
     once = of(0, True, 10)
     forms = [form for form in range(len(FORMS)) if of(form, True, 1) > 0]
@@ -66,7 +65,8 @@ def compare(seconds: Callable[..., float], width: int) -> list[dict[str, object]
 
     rows: list[dict[str, object]] = []
     for form in forms:
-        of(form, True, 1)
+        error = ctypes.c_double()
+        of(form, True, 1, ctypes.byref(error))
         rows.append(
             {
                 "width": width,
