@@ -30,8 +30,6 @@ from rlottery.analysis.verdict import (
 from rlottery.config import Verdict
 from rlottery.storage.paths import DENSE
 
-_NO_STARTS = "the scores of dense agents before training are not known"
-
 
 @dataclass(frozen=True)
 class TaskToJudge:
@@ -134,7 +132,7 @@ def _state(scores: TaskScores, rules: Verdict) -> tuple[TaskState, str, float | 
         few = f"only {have} a finished dense agent, and {rules.least_seeds} are needed"
         return "too few seeds", few if seeds else "no dense agent is done yet", p
     if scores.untrained is None or p is None:
-        return "did not learn", scores.why_no_scale() or _NO_STARTS, p
+        return "did not learn", _why_not_learned(scores), p
     dense, untrained = scores.dense or 0.0, scores.untrained
     shown = number_formatter([dense, untrained])
     if scores.gain is None:
@@ -145,6 +143,10 @@ def _state(scores: TaskScores, rules: Verdict) -> tuple[TaskState, str, float | 
             p,
         )
     return "learned", f"training improved the dense agents by {dense - untrained:.4g} (one-sided p = {p:.2g})", p
+
+
+def _why_not_learned(scores: TaskScores) -> str:
+    return scores.why_no_scale() or "the scores of dense agents before training are not known"
 
 
 # ------------------------------------------------------------------------------------------ One arm
@@ -160,7 +162,7 @@ def _compare(task: TaskToJudge, state: TaskState, arm: ArmScores, rules: Verdict
     if state == "too few seeds":
         not_learned = "too few seeds have a finished dense agent"
     elif state == "did not learn":
-        not_learned = scores.why_no_scale() or _NO_STARTS
+        not_learned = _why_not_learned(scores)
     no_dense, no_control = not_learned, None if name else "there is no random control with its layer counts"
     if kind != "ticket":
         it_is = "a control" if kind == "control" else "not a ticket with rewound weights"

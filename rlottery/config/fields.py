@@ -98,7 +98,8 @@ ZeroToOne = Annotated[float, real("a number from 0 to 1", lambda x: 0 <= x <= 1,
 NumberOrAuto = Annotated[float | Literal["auto"], real("a number", lambda _: True, float32=True, word="auto")]
 Seconds = Annotated[float, real("a number of seconds from 0 to 1e9", lambda x: 0 <= x <= 1e9)]
 UpToOne = Annotated[float, real("a number above 0 and at most 1", lambda x: 0 < x <= 1, is_share=True)]
-Fraction = Annotated[float, real("a number from 0 to below 1", lambda x: 0 <= x < 1, is_share=True)]
+_FRACTION = real("a number from 0 to below 1", lambda x: 0 <= x < 1, is_share=True)
+Fraction = Annotated[float, _FRACTION]
 OpenFraction = Annotated[float, real("a number above 0 and below 1", lambda x: 0 < x < 1, is_share=True)]
 Text = Annotated[str, PlainValidator(_text)]
 Switch = Annotated[bool, PlainValidator(_switch)]
@@ -113,9 +114,7 @@ def _present(value: object) -> object:
 
 MISSING = object()
 """Stands in for a key that has to be given."""
-_Share = Annotated[
-    float | None, real("a number from 0 to below 1", lambda x: 0 <= x < 1, is_share=True), BeforeValidator(_present)
-]
+_Share = Annotated[float | None, _FRACTION, BeforeValidator(_present)]
 """Of a group, if the group is given."""
 
 

@@ -1,12 +1,10 @@
 """Runs that can't be done because a run that they are made from has failed."""
 
-import contextlib
 from collections.abc import Mapping, Sequence
 
 from rlottery.config import Config
-from rlottery.errors import StudyError
-from rlottery.storage.manifests import read_manifest
 from rlottery.study.planning.arms import Arm
+from rlottery.study.planning.finished_runs import mask_failed
 from rlottery.study.planning.jobs import STAGES, Job, Key, list_jobs
 
 Place = tuple[str, int, str]
@@ -30,7 +28,7 @@ def blocked_runs(config: Config, arms: Sequence[Arm], states: Mapping[Place, str
         if state not in (*_ENDED_BADLY, *_TO_DO):
             continue
         cause = next((causes[key] for of in job.needs if (key := of.key) in causes), None)
-        if cause is None and state in _ENDED_BADLY and (job.stage != "mask" or _mask_failed(job)):
+        if cause is None and state in _ENDED_BADLY and (job.stage != "mask" or mask_failed(job.files)):
             cause = job
         if cause is not None:
             causes[job.key] = cause
@@ -41,14 +39,6 @@ def blocked_runs(config: Config, arms: Sequence[Arm], states: Mapping[Place, str
 
 def _place(job: Job) -> Place:
     return job.task.name, job.seed, job.arm_name
-
-
-def _mask_failed(job: Job) -> bool:
-    """Whether a run has failed because its mask couldn't be made, not in its training."""
-    with contextlib.suppress(StudyError):
-        manifest = read_manifest(job.files)
-        return manifest is not None and manifest.get("stage") == "mask"
-    return False
 
 
 def _named(cause: Job, job: Job) -> str:

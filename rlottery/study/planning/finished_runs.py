@@ -230,6 +230,14 @@ def manifest_head(job: Job, status: ManifestStatus, fingerprint: Fingerprint) ->
     }
 
 
+def mask_failed(files: RunFiles) -> bool:
+    """Whether a run has failed because its mask couldn't be made, not in its training. A damaged manifest says no."""
+    with contextlib.suppress(StudyError):
+        manifest = read_manifest(files)
+        return manifest is not None and manifest["status"] == "failed" and manifest.get("stage") == "mask"
+    return False
+
+
 def check_converged(files: RunFiles, manifest: Manifest) -> None:
     """Raises DivergedRunError if the run diverged."""
     if manifest["status"] == "diverged":

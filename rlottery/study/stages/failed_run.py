@@ -9,7 +9,7 @@ from rlottery.storage.manifests import Manifest, read_manifest, write_manifest
 from rlottery.storage.syncing import writing
 from rlottery.study.planning.earlier import earlier_of
 from rlottery.study.planning.fingerprints import dense_fingerprint, ticket_fingerprint
-from rlottery.study.planning.finished_runs import manifest_head
+from rlottery.study.planning.finished_runs import manifest_head, mask_failed
 from rlottery.study.planning.jobs import TRAINING, Job
 from rlottery.study.stages.faults import fault_of
 
@@ -26,8 +26,7 @@ def recording_failure(job: Job) -> Iterator[None]:
         if fault_of(error, job.config.data) is None:
             record_failure(job, str(error))
         raise
-    failed = _recorded_failure(job)
-    if failed is not None and failed.get("stage") == "mask":
+    if mask_failed(job.files):
         with writing(job.files.folder):
             check_fence()
             job.files.manifest.unlink(missing_ok=True)
@@ -40,7 +39,7 @@ def record_failure(job: Job, why: str) -> None:
     """
     if job.stage not in (*TRAINING, "mask"):
         return
-    if job.files.manifest.exists() and (job.stage != "mask" or _recorded_failure(job) is None):
+    if job.files.manifest.exists() and (job.stage != "mask" or not _has_failed(job)):
         return
     try:
         if earlier_of(job) is not None:
@@ -58,10 +57,9 @@ def record_failure(job: Job, why: str) -> None:
         write_manifest(job.files, manifest)
 
 
-def _recorded_failure(job: Job) -> Manifest | None:
-    """The manifest of the job's run if it says that the run failed."""
-    with contextlib.suppress(RlotteryError):  # a damaged one is no record of a failure
+def _has_failed(job: Job) -> bool:
+    """Whether the job's run is recorded as failed."""
+    with contextlib.suppress(RlotteryError):  # a damaged manifest is no record of a failure
         manifest = read_manifest(job.files)
-        if manifest is not None and manifest["status"] == "failed":
-            return manifest
-    return None
+        return manifest is not None and manifest["status"] == "failed"
+    return False
