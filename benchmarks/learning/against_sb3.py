@@ -188,7 +188,8 @@ def draw(curves: dict[str, Libraries], path: Path) -> None:
             steps = common_steps(libraries)
             mean = [np.mean([found[step] for found in runs.values()]) for step in steps]
             axes.plot([s / 1000 for s in steps], mean, color=COLOURS[library], linewidth=2.2, label=library)
-        axes.set_title(f"{task}, {max(map(len, libraries.values()))} seeds", loc="left", fontsize=10)
+        numbers = dict.fromkeys(str(len(runs)) for runs in libraries.values() if runs)
+        axes.set_title(f"{task}, {' and '.join(numbers)} seeds", loc="left", fontsize=10)
         axes.set_xlabel("environment steps, thousands")
         axes.set_ylabel("return of an episode")
         axes.grid(alpha=0.25)
