@@ -180,7 +180,7 @@ def zeros_hold(tree: Tree, masks: Tree) -> bool:
 def to_arrays(state: Any) -> dict[str, np.ndarray]:
     """Every leaf of a state by its dotted path, as NumPy arrays. Random keys become their raw words."""
     leaves = _leaves(state).items()
-    return {name: np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf) for name, leaf in leaves}
+    return {name: np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf) for name, leaf in leaves}
 
 
 def from_arrays(template: Any, arrays: dict[str, np.ndarray]) -> Any:
@@ -194,7 +194,7 @@ def from_arrays(template: Any, arrays: dict[str, np.ndarray]) -> Any:
     """
 
     def kind(leaf: Any) -> tuple[tuple[int, ...], str]:
-        return ((*leaf.shape, 2), "uint32") if _is_key(leaf) else (tuple(leaf.shape), str(leaf.dtype))
+        return ((*leaf.shape, 2), "uint32") if is_key(leaf) else (tuple(leaf.shape), str(leaf.dtype))
 
     leaves = _leaves(template)
     expected = {name: kind(leaf) for name, leaf in leaves.items()}
@@ -209,7 +209,7 @@ def from_arrays(template: Any, arrays: dict[str, np.ndarray]) -> Any:
             f"A saved agent doesn't fit this config: {wrong[:100]} {has} in the file, and {asked} in this config."
         )
     restored = {name: jnp.asarray(arrays[name]) for name in leaves}
-    keys = {name: jax.random.wrap_key_data(restored[name]) for name, leaf in leaves.items() if _is_key(leaf)}
+    keys = {name: jax.random.wrap_key_data(restored[name]) for name, leaf in leaves.items() if is_key(leaf)}
     return jax.tree.unflatten(jax.tree.structure(template), (restored | keys).values())
 
 
@@ -218,5 +218,6 @@ def _leaves(tree: Any) -> dict[str, Any]:
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
-def _is_key(leaf: Any) -> bool:
+def is_key(leaf: Any) -> bool:
+    """Whether a leaf of a state is a typed key of JAX."""
     return bool(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))

@@ -1,6 +1,7 @@
 """Compiles updates, with the options of XLA's CPU compiler that measured faster on an AVX-512 machine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 from math import isfinite
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlottery.agents.base import Algorithm
+from rlottery.agents.base import Algorithm, is_key
 from rlottery.agents.description import Spec
 from rlottery.storage.transitions import columns
 
@@ -31,18 +32,59 @@ class UpdateResult(NamedTuple):
     finite: bool
 
 
-@cache
-def compile_update(algorithm: Algorithm, settings: Any, spec: Spec) -> Callable[..., tuple[Any, UpdateResult]]:
-    """``(state, rows of transitions) -> (state, result)``, compiled. The given state is consumed.
+@dataclass(frozen=True)
+class Form:
+    """How a state is passed to a compiled update, and what the update gives back: as flat tuples of plain arrays.
 
-    Compiled once per process for equal arguments.
+    Every dict, named tuple and typed key takes microseconds at each call, which sparse tickets would feel. Masks and
+    patterns are apart, because updates don't change them.
+
+    Attributes:
+        changing, constant: the structures of what an update changes, and of masks and patterns.
+        keys: for each array of what an update changes, whether it is the words of a key.
+    """
+
+    changing: jax.tree_util.PyTreeDef
+    constant: jax.tree_util.PyTreeDef
+    keys: tuple[bool, ...]
+
+    def join(self, arrays: Sequence[Any], constants: Sequence[Any]) -> Any:
+        """The state that `take_apart` was given. Its leaves may have become other arrays, or tracers."""
+        pairs = zip(arrays, self.keys, strict=True)
+        leaves = [jax.random.wrap_key_data(array) if is_key else array for array, is_key in pairs]
+        masks, patterns = jax.tree.unflatten(self.constant, constants)
+        return jax.tree.unflatten(self.changing, leaves)._replace(masks=masks, patterns=patterns)
+
+
+def take_apart(state: Any) -> tuple[tuple[Any, ...], tuple[Any, ...], Form]:
+    """The arrays of a state that updates change, the others, and its form."""
+    leaves, changing = jax.tree.flatten(state._replace(masks={}, patterns={}))
+    constants, constant = jax.tree.flatten((state.masks, state.patterns))
+    keys = tuple(is_key(leaf) for leaf in leaves)
+    arrays = (jax.random.key_data(leaf) if is_key else leaf for leaf, is_key in zip(leaves, keys, strict=True))
+    return tuple(arrays), tuple(constants), Form(changing, constant, keys)
+
+
+@cache
+def compile_update(
+    algorithm: Algorithm, settings: Any, spec: Spec, form: Form
+) -> Callable[..., tuple[tuple[jax.Array, ...], UpdateResult]]:
+    """``(arrays, constants, rows of transitions) -> (arrays, result)`` for states of one form, compiled.
+
+    The given arrays are consumed. Compiled once per process for equal arguments and shapes.
     """
     packed_update, unpack = update_with_packed_result(algorithm, settings, spec)
-    update = jax.jit(packed_update, donate_argnums=0, compiler_options=compiler_options())
 
-    def call(state: Any, rows: np.ndarray) -> tuple[Any, UpdateResult]:
-        state, packed = update(state, rows)
-        return state, unpack(np.asarray(packed))
+    @partial(jax.jit, donate_argnums=0, compiler_options=compiler_options())
+    def update(arrays: Sequence[Any], constants: Sequence[Any], rows: jax.Array) -> tuple[tuple[Any, ...], jax.Array]:
+        state, packed = packed_update(form.join(arrays, constants), rows)
+        return take_apart(state)[0], packed
+
+    def call(
+        arrays: Sequence[Any], constants: Sequence[Any], rows: np.ndarray
+    ) -> tuple[tuple[jax.Array, ...], UpdateResult]:
+        changed, packed = update(arrays, constants, rows)
+        return changed, unpack(np.asarray(packed))
 
     return call
 

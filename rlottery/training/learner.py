@@ -14,7 +14,7 @@ from rlottery.agents.description import Spec
 from rlottery.agents.kernels.library import find, register
 from rlottery.agents.kernels.native import MAX_LAYERS, Compact, number_of
 from rlottery.agents.networks import mlp_in_numpy
-from rlottery.training.compilation import UpdateResult, compile_noise, compile_preparation, compile_update
+from rlottery.training.compilation import UpdateResult, compile_noise, compile_preparation, compile_update, take_apart
 
 NOISE_STEPS = 1024
 """Steps whose action noise is drawn in one call. A step's noise doesn't depend on this number."""
@@ -114,34 +114,45 @@ class CpuLearner(Learner):
         compiled = compiled and all(len(network.layers) <= MAX_LAYERS for network in self.networks)
         self._library = register() if compiled else None
         self._masks_change = masks_change
-        self._update = compile_update(algorithm, settings, spec)
-        self._acting_arrays: dict[str, np.ndarray] | None = None
         self.state = state
 
     @property
     def state(self) -> Any:
         if self._library is None:
-            return self._held
-        return expand(self.algorithm, self._held, self._packings, self._masks)
+            return self.held
+        return expand(self.algorithm, self.held, self._packings, self._masks)
 
     @state.setter
     def state(self, state: Any) -> None:
-        self._held, self._acting_arrays = state, None
+        held = state
         if self._library is not None:
             self._masks = state.masks
-            self._held, self._packings = compact(self.algorithm, state, masks_change=self._masks_change)
-            network = self.algorithm.acting(self._held.params)
-            pattern = self.algorithm.acting(self._held.patterns)
+            held, self._packings = compact(self.algorithm, state, masks_change=self._masks_change)
+            network, pattern = self.algorithm.acting(held.params), self.algorithm.acting(held.patterns)
             self._compact = _CompactOutputs(self._library, network, self._activation, np.asarray(pattern))
+        self._hold(held)
+
+    @property
+    def held(self) -> Any:
+        """The agent's state in the form that is trained."""
+        return self._form.join(self._arrays, self._constants)
+
+    def _hold(self, held: Any) -> None:
+        self._arrays, self._constants, self._form = take_apart(held)
+        self._update = compile_update(self.algorithm, self._settings, self._spec, self._form)
+        places = self._form.changing.unflatten(range(len(self._arrays)))
+        self._acting_places = self.algorithm.acting(places.params)
+        self._acting_arrays: dict[str, np.ndarray] | None = None
 
     def update(self, rows: np.ndarray) -> UpdateResult:
-        self._held, result = self._update(self._held, rows)
-        self._acting_arrays = None
+        self._arrays, result = self._update(self._arrays, self._constants, rows)
+        if self._acting_arrays:  # an algorithm without any has none later
+            self._acting_arrays = None
         return result
 
     def prepare(self, rows: np.ndarray) -> np.ndarray:
-        self._held, prepared = compile_preparation(self.algorithm, self._settings, self._spec)(self._held, rows)
-        self._acting_arrays = None
+        held, prepared = compile_preparation(self.algorithm, self._settings, self._spec)(self.held, rows)
+        self._hold(held)
         return np.asarray(prepared)
 
     def outputs(self, observation: np.ndarray) -> np.ndarray:
@@ -151,9 +162,10 @@ class CpuLearner(Learner):
     def outputs_together(self, observations: np.ndarray) -> np.ndarray:
         if self._acting_arrays is None:
             self._acting_arrays = {
-                name: np.array(array) for name, array in self.algorithm.acting_arrays(self._held).items()
+                name: np.array(array) for name, array in self.algorithm.acting_arrays(self.held).items()
             }
-        network, seen = self.algorithm.acting(self._held.params), self.algorithm.see(observations, self._acting_arrays)
+        network = jax.tree.map(self._arrays.__getitem__, self._acting_places)
+        seen = self.algorithm.see(observations, self._acting_arrays)
         if self._library is None:  # NumPy's product of two matrices has other bits than those of its rows
             outputs = np.stack([mlp_in_numpy(network, one, self._activation) for one in seen])
         else:

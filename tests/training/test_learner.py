@@ -72,11 +72,11 @@ def test_the_kernels_get_no_pointer_to_another_array() -> None:
     assert not strided.flags.c_contiguous
     for same in (strided, given.astype(np.float64), given.tolist()):
         assert np.array_equal(agent.outputs(same), expected)
-    compact, network = agent._compact, agent.algorithm.acting(agent._held.params)
+    compact, network = agent._compact, agent.algorithm.acting(agent.held.params)
     for wrong in (network.vector[:-1], network.vector.astype(np.float16), network.vector[None]):
         with pytest.raises(ValueError, match="float32 parameters, not"):
             compact(replace(network, vector=wrong), given[None])
-    pattern = np.asarray(agent.algorithm.acting(agent._held.patterns))
+    pattern = np.asarray(agent.algorithm.acting(agent.held.patterns))
     for wrong in (pattern.astype(np.int64), np.repeat(pattern, 2)[::2], pattern[None]):
         with pytest.raises(ValueError, match="the kernels read vectors of int32, not"):
             _CompactOutputs(agent._library, network, "relu", wrong)
@@ -124,7 +124,7 @@ def test_padding_stays_zero() -> None:
     def look(packing: Packing, network: Compact) -> None:
         padding.append(np.asarray(network.vector[layout_of(packing.layout.widths, packing.sparse).size :]))
 
-    SAC.map_weights(lambda group, tree: jax.tree.map(look, agent._packings[group], tree), agent._held)
+    SAC.map_weights(lambda group, tree: jax.tree.map(look, agent._packings[group], tree), agent.held)
     assert len(padding) == 3 * 3 + 2  # weights and both moments of three networks, and two targets
     for entries in padding:
         assert len(entries) > 0
