@@ -31,12 +31,16 @@ from rlottery.storage.user_cache import processor_features, user_cache_folder
 KERNELS_VERSION = 3
 """Version of the order in which the kernels add numbers, on which the last bits of results depend. Manifests record it
 since 3."""
-CALLS_VERSION = 4
+CALLS_VERSION = 5
 """Version of the calls between Python and the library. Raise it on both sides together (`rl_version` in ffi.cc)."""
 VARIABLE = "RLOTTERY_KERNELS"
 INSTRUCTION_SETS = ("avx512", "avx2", "portable")
 OFF = "off"
-TARGETS = {"rlottery_forward": "rl_forward", "rlottery_backward": "rl_backward"}
+TARGETS = {
+    "rlottery_forward": "rl_forward",
+    "rlottery_backward": "rl_backward",
+    "rlottery_threefry": "rl_threefry",
+}
 """Names of the functions in JAX -> their symbols in the library."""
 
 PROBE_SECONDS = 120

@@ -11,6 +11,7 @@ from rlottery.activations import ACTIVATIONS, Activation, activated
 from rlottery.agents.kernels.layout import FULL, SPARSE, layout_of, pattern_of, to_vector
 from rlottery.agents.kernels.library import load
 from rlottery.agents.kernels.native import compact_mlp
+from rlottery.agents.kernels.random_bits import KERNELS
 from rlottery.errors import RlotteryError
 
 BATCH = 70
@@ -23,7 +24,8 @@ def result_for(path: str) -> tuple[str, str]:
     try:
         library = load(Path(path))
         instruction_set = library.rl_isa().decode()
-        fault = next((fault for activation in ACTIVATIONS if (fault := wrong_numbers(activation))), "")
+        faults = (*map(wrong_numbers, ACTIVATIONS), wrong_bits())
+        fault = next(filter(None, faults), "")
     except RlotteryError as error:
         fault = str(error)
     except (OSError, AttributeError) as error:
@@ -65,6 +67,18 @@ def wrong_numbers(activation: Activation) -> str:
             most = np.abs(ours - theirs).max()
             return f"their results differ from NumPy's: {name} with {activation}, by up to {most:.3g}"
     return ""
+
+
+def wrong_bits() -> str:
+    """How random bits differ from JAX's; "" if they don't."""
+    words = jnp.array([7, 8], jnp.uint32)
+
+    @jax.jit
+    def computed(words: jax.Array) -> list[jax.Array]:
+        return [jax.random.bits(jax.random.wrap_key_data(words, impl=impl), (BATCH,)) for impl in (None, KERNELS)]
+
+    expected, found = computed(words)
+    return "" if np.array_equal(expected, found) else "their random bits differ from JAX's"
 
 
 def by_numpy(

@@ -116,6 +116,14 @@ ffi::Error run_backward(ffi::Span<const int64_t> network, Vector parameters, Ind
   return ffi::Error::Success();
 }
 
+ffi::Error run_threefry(ffi::BufferR1<ffi::U32> key, ffi::Result<ffi::BufferR2<ffi::U32>> words) {
+  int64_t count = words->dimensions()[1];
+  if (key.dimensions()[0] != 2 || words->dimensions()[0] != 2 || count > UINT32_MAX)
+    return invalid("a key or random words of wrong sizes");
+  chosen().kernels->threefry(key.typed_data(), count, words->typed_data(), words->typed_data() + count);
+  return ffi::Error::Success();
+}
+
 }  // namespace
 }  // namespace rlottery
 
@@ -145,9 +153,14 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(rl_backward, rlottery::run_backward,
                                   .Attr<int64_t>("activation")
                                   .Attr<int64_t>("first_columns"));
 
+XLA_FFI_DEFINE_HANDLER_SYMBOL(rl_threefry, rlottery::run_threefry,
+                              ffi::Ffi::Bind()
+                                  .Arg<ffi::BufferR1<ffi::U32>>()
+                                  .Ret<ffi::BufferR2<ffi::U32>>());
+
 #pragma GCC visibility pop
 
-RLOTTERY_EXPORT int rl_version() { return 4; }
+RLOTTERY_EXPORT int rl_version() { return 5; }
 
 RLOTTERY_EXPORT const char* rl_isa() { return rlottery::chosen().name; }
 

@@ -745,9 +745,43 @@ void act(const Mlp& mlp, const float* parameters, const float* inputs, int64_t b
   }
 }
 
+// ---- Random bits --------------------------------------------------------------------------------------------------
+
+template <int kRotation>
+RLOTTERY_INLINE void mix(Bits& a, Bits& b) {
+  a += b;
+  b = ((b << kRotation) | (b >> (32 - kRotation))) ^ a;
+}
+
+// The counters are 0 to count - 1, of 64 bits; fewer than 2^32, so that their high words are 0.
+void threefry(const uint32_t key[2], int64_t count, uint32_t* high, uint32_t* low) {
+  const uint32_t keys[3] = {key[0], key[1], key[0] ^ key[1] ^ 0x1BD11BDAu};
+  Bits counter;
+  for (int c = 0; c < kWidth; c++) counter[c] = c;
+  for (int64_t i = 0; i < count; i += kWidth, counter += kWidth) {
+    Bits a = keys[0] - Bits{}, b = counter + keys[1];
+#pragma GCC unroll 5
+    for (uint32_t round = 0; round < 5; round++) {
+      if (round % 2) {
+        mix<17>(a, b), mix<29>(a, b), mix<16>(a, b), mix<24>(a, b);
+      } else {
+        mix<13>(a, b), mix<15>(a, b), mix<26>(a, b), mix<6>(a, b);
+      }
+      a += keys[(round + 1) % 3];
+      b += keys[(round + 2) % 3] + round + 1;
+    }
+    if (count - i >= kWidth) {
+      __builtin_memcpy(high + i, &a, sizeof a);
+      __builtin_memcpy(low + i, &b, sizeof b);
+    } else {
+      for (int64_t c = 0; c < count - i; c++) high[i + c] = a[c], low[i + c] = b[c];
+    }
+  }
+}
+
 }  // namespace
 
 extern const Kernels RLOTTERY_TABLE;
-const Kernels RLOTTERY_TABLE = {forward, backward, act, kept_floats, scratch_floats, act_floats};
+const Kernels RLOTTERY_TABLE = {forward, backward, act, threefry, kept_floats, scratch_floats, act_floats};
 
 }  // namespace rlottery

@@ -1,0 +1,62 @@
+"""Random numbers with bits from the kernels are JAX's own."""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+import pytest
+
+from rlottery.agents.kernels.library import find, register
+from rlottery.agents.kernels.random_bits import KERNELS
+
+pytestmark = pytest.mark.skipif(not find().usable, reason=f"the kernels are {find()}")
+
+SHAPES = [(), (1,), (7,), (256, 4), (3, 5, 11), (0,), (2, 0)]
+DRAWS: dict[str, Callable[[jax.Array, tuple[int, ...]], jax.Array]] = {
+    "bits": jax.random.bits,
+    "bytes": lambda key, shape: jax.random.bits(key, shape, "uint8"),
+    "uniform": jax.random.uniform,
+    "normal": jax.random.normal,
+    "split": lambda key, shape: jax.random.key_data(jax.random.split(key, shape)),
+    "of a split key": lambda key, shape: jax.random.normal(jax.random.split(key, 3)[1], shape),
+    "of a folded key": lambda key, shape: jax.random.normal(jax.random.fold_in(key, 5), shape),
+    "of several keys": lambda key, shape: jax.vmap(lambda k: jax.random.normal(k, shape))(jax.random.split(key, 4)),
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def kernels() -> None:
+    register()
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_numbers_are_those_of_jax(name: str) -> None:
+    draw = DRAWS[name]
+    for shape in SHAPES:
+        if name == "split" and shape == ():
+            continue
+
+        @jax.jit
+        def both(words: jax.Array, shape: tuple[int, ...] = shape) -> tuple[jax.Array, jax.Array]:
+            own, ours = jax.random.wrap_key_data(words), jax.random.wrap_key_data(words, impl=KERNELS)
+            return draw(own, shape), draw(ours, shape)
+
+        for words in ([0, 0], [0, 1], [2**32 - 1, 2**32 - 1], [0x13198A2E, 0x03707344]):
+            expected, found = both(np.array(words, np.uint32))
+            assert expected.shape == found.shape and expected.dtype == found.dtype
+            assert np.array_equal(found, expected), shape
+
+
+def test_words_follow_the_paper() -> None:
+    """The known answer of the authors' library Random123 for counter 0 and key 0."""
+    call = jax.ffi.ffi_call("rlottery_threefry", jax.ShapeDtypeStruct((2, 1), np.uint32))
+    assert np.asarray(call(np.zeros(2, np.uint32)))[:, 0].tolist() == [0x6B200159, 0x99BA4EFE]
+
+
+def test_older_order_of_jax() -> None:
+    words = np.array([3, 4], np.uint32)
+    with jax.threefry_partitionable(False):
+        own, ours = jax.random.wrap_key_data(words), jax.random.wrap_key_data(words, impl=KERNELS)
+        for shape in ((5,), (256, 4)):
+            assert np.array_equal(jax.random.normal(own, shape), jax.random.normal(ours, shape))
+            assert np.array_equal(*(jax.random.key_data(jax.random.split(key, shape)) for key in (own, ours)))
