@@ -15,6 +15,7 @@ import optax
 from rlottery.agents.actor_critic import layer_inputs, q_values, smaller_q
 from rlottery.agents.algorithms import SAC_DESCRIPTION, SACSetup
 from rlottery.agents.base import Algorithm
+from rlottery.agents.kernels.random_numbers import standard_normal
 from rlottery.agents.masked_steps import map_moments, masked_step
 from rlottery.agents.networks import Tree, fresh_weights, mlp
 from rlottery.storage.transitions import Transitions
@@ -165,7 +166,7 @@ def _sample(
     outputs = mlp(actor, observations, activation=settings.network.activation, pattern=patterns.get("actor"))
     mean, log_std = jnp.split(outputs, 2, axis=-1)
     log_std = jnp.clip(log_std, LOG_STD_MIN, LOG_STD_MAX)
-    noise = jax.random.normal(key, mean.shape)
+    noise = standard_normal(key, mean.shape)
     unsquashed = mean + jnp.exp(log_std) * noise
     gaussian = -0.5 * jnp.square(noise) - log_std - 0.5 * jnp.log(2.0 * jnp.pi)
     actions, epsilon = jnp.tanh(unsquashed), settings.hyperparameters.log_prob_epsilon

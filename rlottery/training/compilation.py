@@ -48,14 +48,14 @@ class Form:
     constant: jax.tree_util.PyTreeDef
     keys: tuple[bool, ...]
 
-    def join(self, arrays: Sequence[Any], constants: Sequence[Any], bits: Hashable | None = None) -> Any:
+    def join(self, arrays: Sequence[Any], constants: Sequence[Any], draws: Hashable | None = None) -> Any:
         """The state that `take_apart` was given. Its leaves may have become other arrays, or tracers.
 
         Args:
-            bits: where its keys draw their bits: None for JAX's default, or `random_bits.KERNELS`.
+            draws: what its keys draw numbers with: None for JAX's default, or `random_numbers.KERNELS`.
         """
         pairs = zip(arrays, self.keys, strict=True)
-        leaves = [jax.random.wrap_key_data(array, impl=bits) if is_key else array for array, is_key in pairs]
+        leaves = [jax.random.wrap_key_data(array, impl=draws) if is_key else array for array, is_key in pairs]
         masks, patterns = jax.tree.unflatten(self.constant, constants)
         return jax.tree.unflatten(self.changing, leaves)._replace(masks=masks, patterns=patterns)
 
@@ -71,20 +71,20 @@ def take_apart(state: Any) -> tuple[tuple[Any, ...], tuple[Any, ...], Form]:
 
 @cache
 def compile_update(
-    algorithm: Algorithm, settings: Any, spec: Spec, form: Form, bits: Hashable | None
+    algorithm: Algorithm, settings: Any, spec: Spec, form: Form, draws: Hashable | None
 ) -> Callable[..., tuple[tuple[jax.Array, ...], UpdateResult]]:
     """``(arrays, constants, rows of transitions) -> (arrays, result)`` for states of one form, compiled.
 
     The given arrays are consumed. Compiled once per process for equal arguments and shapes.
 
     Args:
-        bits: where random numbers get their bits (`Form.join`).
+        draws: what random numbers are drawn with (`Form.join`).
     """
     packed_update, unpack = update_with_packed_result(algorithm, settings, spec)
 
     @partial(jax.jit, donate_argnums=0, compiler_options=compiler_options())
     def update(arrays: Sequence[Any], constants: Sequence[Any], rows: jax.Array) -> tuple[tuple[Any, ...], jax.Array]:
-        state, packed = packed_update(form.join(arrays, constants, bits), rows)
+        state, packed = packed_update(form.join(arrays, constants, draws), rows)
         return take_apart(state)[0], packed
 
     def call(

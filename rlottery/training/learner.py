@@ -13,7 +13,7 @@ from rlottery.agents.compact import compact, expand
 from rlottery.agents.description import Spec
 from rlottery.agents.kernels.library import find, register
 from rlottery.agents.kernels.native import MAX_LAYERS, Compact, number_of
-from rlottery.agents.kernels.random_bits import KERNELS
+from rlottery.agents.kernels.random_numbers import KERNELS
 from rlottery.agents.networks import mlp_in_numpy
 from rlottery.training.compilation import UpdateResult, compile_noise, compile_preparation, compile_update, take_apart
 
@@ -140,8 +140,8 @@ class CpuLearner(Learner):
 
     def _hold(self, held: Any) -> None:
         self._arrays, self._constants, self._form = take_apart(held)
-        bits = None if self._library is None else KERNELS
-        self._update = compile_update(self.algorithm, self._settings, self._spec, self._form, bits)
+        draws = None if self._library is None else KERNELS
+        self._update = compile_update(self.algorithm, self._settings, self._spec, self._form, draws)
         places = self._form.changing.unflatten(range(len(self._arrays)))
         self._acting_places = self.algorithm.acting(places.params)
         self._acting_arrays: dict[str, np.ndarray] | None = None

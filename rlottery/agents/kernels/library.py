@@ -39,7 +39,8 @@ OFF = "off"
 TARGETS = {
     "rlottery_forward": "rl_forward",
     "rlottery_backward": "rl_backward",
-    "rlottery_threefry": "rl_threefry",
+    "rlottery_random_words": "rl_random_words",
+    "rlottery_normals": "rl_normals",
 }
 """Names of the functions in JAX -> their symbols in the library."""
 

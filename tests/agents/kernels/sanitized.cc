@@ -293,7 +293,7 @@ bool draws_words(const Kernels& kernels) {
   const uint32_t key[2] = {static_cast<uint32_t>(generator()), static_cast<uint32_t>(generator())};
   int count = draw(0, 70);
   std::unique_ptr<uint32_t[]> high(new uint32_t[count]), low(new uint32_t[count]);
-  kernels.threefry(key, count, high.get(), low.get());
+  kernels.random_words(key, count, high.get(), low.get());
   for (int i = 0; i < count; i++) {
     uint32_t words[2];
     plain_threefry(key, i, words);

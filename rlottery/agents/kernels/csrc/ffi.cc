@@ -116,11 +116,18 @@ ffi::Error run_backward(ffi::Span<const int64_t> network, Vector parameters, Ind
   return ffi::Error::Success();
 }
 
-ffi::Error run_threefry(ffi::BufferR1<ffi::U32> key, ffi::Result<ffi::BufferR2<ffi::U32>> words) {
+ffi::Error run_random_words(ffi::BufferR1<ffi::U32> key, ffi::Result<ffi::BufferR2<ffi::U32>> words) {
   int64_t count = words->dimensions()[1];
   if (key.dimensions()[0] != 2 || words->dimensions()[0] != 2 || count > UINT32_MAX)
     return invalid("a key or random words of wrong sizes");
-  chosen().kernels->threefry(key.typed_data(), count, words->typed_data(), words->typed_data() + count);
+  chosen().kernels->random_words(key.typed_data(), count, words->typed_data(), words->typed_data() + count);
+  return ffi::Error::Success();
+}
+
+ffi::Error run_normals(ffi::BufferR1<ffi::U32> key, ffi::Result<Vector> numbers) {
+  int64_t count = numbers->dimensions()[0];
+  if (key.dimensions()[0] != 2 || count > UINT32_MAX) return invalid("a key of a wrong size, or too many numbers");
+  chosen().kernels->normals(key.typed_data(), count, numbers->typed_data());
   return ffi::Error::Success();
 }
 
@@ -153,10 +160,15 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(rl_backward, rlottery::run_backward,
                                   .Attr<int64_t>("activation")
                                   .Attr<int64_t>("first_columns"));
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(rl_threefry, rlottery::run_threefry,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(rl_random_words, rlottery::run_random_words,
                               ffi::Ffi::Bind()
                                   .Arg<ffi::BufferR1<ffi::U32>>()
                                   .Ret<ffi::BufferR2<ffi::U32>>());
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(rl_normals, rlottery::run_normals,
+                              ffi::Ffi::Bind()
+                                  .Arg<ffi::BufferR1<ffi::U32>>()
+                                  .Ret<rlottery::Vector>());
 
 #pragma GCC visibility pop
 

@@ -47,6 +47,23 @@ struct Sum<4> {
 
 RLOTTERY_INLINE float sum(Vec value) { return Sum<kWidth>::of(value); }
 
+// a b + c, with one rounding where the processor has such an instruction, and if so never the product of c.
+RLOTTERY_INLINE Vec fused(Vec a, Vec b, Vec c) {
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+  Vec to;
+  for (int i = 0; i < kWidth; i++) to[i] = __builtin_fmaf(a[i], b[i], c[i]);
+  return to;
+#else
+  return a * b + c;
+#endif
+}
+
+RLOTTERY_INLINE Vec square_root(Vec value) {
+  Vec to;
+  for (int i = 0; i < kWidth; i++) to[i] = __builtin_sqrtf(value[i]);
+  return to;
+}
+
 void zero(float* to, int64_t count) {
   for (int64_t i = 0; i < count; i++) to[i] = 0.0f;
 }
@@ -54,6 +71,7 @@ void zero(float* to, int64_t count) {
 // ---- tanh ---------------------------------------------------------------------------------------------------------
 
 typedef uint32_t Bits __attribute__((vector_size(kWidth * 4)));
+typedef int32_t Integers __attribute__((vector_size(kWidth * 4)));
 
 // Within 3 units in the last place of the exact value, for every float. NaN stays NaN.
 //
@@ -745,7 +763,7 @@ void act(const Mlp& mlp, const float* parameters, const float* inputs, int64_t b
   }
 }
 
-// ---- Random bits --------------------------------------------------------------------------------------------------
+// ---- Random numbers -----------------------------------------------------------------------------------------------
 
 template <int kRotation>
 RLOTTERY_INLINE void mix(Bits& a, Bits& b) {
@@ -753,35 +771,119 @@ RLOTTERY_INLINE void mix(Bits& a, Bits& b) {
   b = ((b << kRotation) | (b >> (32 - kRotation))) ^ a;
 }
 
-// The counters are 0 to count - 1, of 64 bits; fewer than 2^32, so that their high words are 0.
-void threefry(const uint32_t key[2], int64_t count, uint32_t* high, uint32_t* low) {
+struct Words {
+  Bits high, low;
+};
+
+// Threefry-2x32 of counters whose high words are 0.
+RLOTTERY_INLINE Words threefry(const uint32_t key[2], Bits counter) {
   const uint32_t keys[3] = {key[0], key[1], key[0] ^ key[1] ^ 0x1BD11BDAu};
+  Bits a = keys[0] - Bits{}, b = counter + keys[1];
+#pragma GCC unroll 5
+  for (uint32_t round = 0; round < 5; round++) {
+    if (round % 2) {
+      mix<17>(a, b), mix<29>(a, b), mix<16>(a, b), mix<24>(a, b);
+    } else {
+      mix<13>(a, b), mix<15>(a, b), mix<26>(a, b), mix<6>(a, b);
+    }
+    a += keys[(round + 1) % 3];
+    b += keys[(round + 2) % 3] + round + 1;
+  }
+  return {a, b};
+}
+
+// Calls f(i, words, number of words) for the words of counters i, i + 1, ... from 0 to count - 1.
+template <typename F>
+RLOTTERY_INLINE void for_words(const uint32_t key[2], int64_t count, F f) {
   Bits counter;
   for (int c = 0; c < kWidth; c++) counter[c] = c;
-  for (int64_t i = 0; i < count; i += kWidth, counter += kWidth) {
-    Bits a = keys[0] - Bits{}, b = counter + keys[1];
-#pragma GCC unroll 5
-    for (uint32_t round = 0; round < 5; round++) {
-      if (round % 2) {
-        mix<17>(a, b), mix<29>(a, b), mix<16>(a, b), mix<24>(a, b);
-      } else {
-        mix<13>(a, b), mix<15>(a, b), mix<26>(a, b), mix<6>(a, b);
-      }
-      a += keys[(round + 1) % 3];
-      b += keys[(round + 2) % 3] + round + 1;
-    }
-    if (count - i >= kWidth) {
-      __builtin_memcpy(high + i, &a, sizeof a);
-      __builtin_memcpy(low + i, &b, sizeof b);
-    } else {
-      for (int64_t c = 0; c < count - i; c++) high[i + c] = a[c], low[i + c] = b[c];
-    }
-  }
+  for (int64_t i = 0; i < count; i += kWidth, counter += kWidth)
+    f(i, threefry(key, counter), count - i < kWidth ? static_cast<int>(count - i) : kWidth);
+}
+
+template <typename Vector, typename Number>
+RLOTTERY_INLINE void store_first(Vector from, int number, Number* to) {
+  if (number == kWidth)
+    __builtin_memcpy(to, &from, sizeof from);
+  else
+    for (int c = 0; c < number; c++) to[c] = from[c];
+}
+
+void random_words(const uint32_t key[2], int64_t count, uint32_t* high, uint32_t* low) {
+  for_words(key, count, [=](int64_t i, Words words, int number) {
+    store_first(words.high, number, high + i);
+    store_first(words.low, number, low + i);
+  });
+}
+
+// log(1 + x) for -1 < x <= 0, with the coefficients and in the order of the Cephes library (Moshier 1992): a rational
+// function near 0, otherwise a polynomial of the fraction of 1 + x, and its exponent times ln 2.
+RLOTTERY_INLINE Vec log_of_1_plus(Vec x) {
+  Vec square = x * x;
+  Vec p = x * 4.527e-05f + 0x1.fe818ap-2f;
+  p = p * x + 0x1.a509f4p+2f;
+  p = p * x + 0x1.de9738p+4f;
+  p = p * x + 0x1.e798ecp+5f;
+  p = p * x + 0x1.c8e75ap+5f;
+  p = p * x + 0x1.40a202p+4f;
+  Vec q = x + 0x1.e2035ap+3f;
+  q = q * x + 0x1.4c30b6p+6f;
+  q = q * x + 0x1.bb865ap+7f;
+  q = q * x + 0x1.351946p+8f;
+  q = q * x + 0x1.b0db14p+7f;
+  q = q * x + 0x1.e0f304p+5f;
+  Vec near = x + fused(square, splat(-0.5f), (x * square) * (p / q));
+
+  constexpr float kRootOfHalf = 0x1.6a09e6p-1f;
+  constexpr float kLog2High = 0x1.63p-1f, kLog2Low = -0x1.bd0106p-13f;  // their sum is ln 2
+  Bits bits = (Bits)(x + 1.0f);
+  Vec exponent = __builtin_convertvector((Integers)(bits >> 23) - 127, Vec) + 1.0f;
+  Vec fraction = (Vec)((bits & 0x807fffffu) | 0x3f000000u);  // 0.5 to 1
+  auto is_low = fraction < kRootOfHalf;
+  exponent -= is_low ? splat(1.0f) : Vec{};
+  Vec z = (fraction - 1.0f) + (is_low ? fraction : Vec{});
+  Vec z2 = z * z, z3 = z2 * z;
+  Vec a = z * 0x1.204376p-4f - 0x1.d7a37p-4f, b = z * -0x1.fcba9ep-4f + 0x1.23d37ep-3f;
+  Vec c = z * 0x1.999d58p-3f - 0x1.fffff8p-3f;
+  a = a * z + 0x1.de4a34p-4f;
+  b = b * z - 0x1.555cap-3f;
+  c = c * z + 0x1.555554p-2f;
+  b += a * z3;
+  c += b * z3;
+  Vec rest = fused(c, z3, exponent * kLog2Low);
+  Vec far = ((z - z2 * 0.5f) + rest) + exponent * kLog2High;
+  return (Vec)((Bits)x & 0x7fffffffu) < 0x1.a8279ap-2f ? near : far;
+}
+
+// The standard normal numbers of random bits: sqrt(2) times the inverse of the error function at a number that is
+// uniform between -1 and 1 (Giles 2010, "Approximating the erfinv function", single precision).
+RLOTTERY_INLINE Vec normal_of(Bits bits) {
+  constexpr float kLeast = -0x1.fffffep-1f;
+  constexpr float kCentral[] = {0x1.e2cb1p-26f,  0x1.70966cp-22f, -0x1.d8e6aep-19f, -0x1.26b582p-18f, 0x1.ca65b6p-13f,
+                                -0x1.48a81p-10f, -0x1.11c9dep-8f, 0x1.f91ec6p-3f,   0x1.805c5ep0f};
+  constexpr float kTail[] = {-0x1.a3e136p-13f, 0x1.a76ad6p-14f, 0x1.61b8e4p-10f, -0x1.e17bcep-9f, 0x1.7824f6p-8f,
+                             -0x1.f38baep-8f,  0x1.354afcp-7f,  0x1.006db6p0f,   0x1.6a9efcp1f};
+  Vec x = ((Vec)((bits >> 9) | 0x3f800000u) - 1.0f) * 2.0f + kLeast;
+  x = x > splat(kLeast) ? x : splat(kLeast);
+  Vec log = log_of_1_plus(-(x * x));
+  auto is_central = log > -5.0f;
+  Vec w = is_central ? -2.5f - log : square_root(-log) - 3.0f;
+  Vec p = is_central ? splat(kCentral[0]) : splat(kTail[0]);
+#pragma GCC unroll 8
+  for (int i = 1; i < 9; i++) p = p * w + (is_central ? splat(kCentral[i]) : splat(kTail[i]));
+  return (p * x) * 0x1.6a09e6p0f;
+}
+
+void normals(const uint32_t key[2], int64_t count, float* to) {
+  for_words(key, count, [=](int64_t i, Words words, int number) {
+    store_first(normal_of(words.high ^ words.low), number, to + i);
+  });
 }
 
 }  // namespace
 
 extern const Kernels RLOTTERY_TABLE;
-const Kernels RLOTTERY_TABLE = {forward, backward, act, threefry, kept_floats, scratch_floats, act_floats};
+const Kernels RLOTTERY_TABLE = {forward,      backward,    act,           random_words,
+                                normals,      kept_floats, scratch_floats, act_floats};
 
 }  // namespace rlottery

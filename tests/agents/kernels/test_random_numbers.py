@@ -1,13 +1,16 @@
-"""Random numbers with bits from the kernels are JAX's own."""
+"""Random numbers that the kernels draw are JAX's own."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import numpy as np
 import pytest
 
 from rlottery.agents.kernels.library import find, register
-from rlottery.agents.kernels.random_bits import KERNELS
+from rlottery.agents.kernels.random_numbers import KERNELS, standard_normal
+from rlottery.training.compilation import compiler_options
+from tests.compiler_options import AS_USERS_HAVE_IT
 
 pytestmark = pytest.mark.skipif(not find().usable, reason=f"the kernels are {find()}")
 
@@ -47,9 +50,35 @@ def test_numbers_are_those_of_jax(name: str) -> None:
             assert np.array_equal(found, expected), shape
 
 
+def test_normal_numbers_are_those_of_jax() -> None:
+    """With AVX2 to the bit. Elsewhere JAX may fuse other multiplications and additions than the kernels do."""
+
+    @partial(jax.jit, compiler_options=compiler_options() | AS_USERS_HAVE_IT)
+    def both(words: jax.Array) -> list[jax.Array]:
+        keys = [jax.random.wrap_key_data(words, impl=draws) for draws in (None, KERNELS)]
+        return [standard_normal(key, (2**19, 4)) for key in keys]
+
+    for words in ([0, 0], [1, 2]):
+        expected, found = map(np.asarray, both(np.array(words, np.uint32)))
+        np.testing.assert_array_max_ulp(found, expected, maxulp=0 if find().instruction_set == "avx2" else 4)
+        assert abs(found.mean()) < 0.003 and abs(found.std() - 1.0) < 0.003
+        assert 4.9 < np.abs(found).max() < 5.5
+
+
+def test_a_normal_number_depends_on_its_place_alone() -> None:
+    def drawn(count: int) -> np.ndarray:
+        return np.asarray(
+            standard_normal(jax.random.wrap_key_data(np.array([5, 6], np.uint32), impl=KERNELS), (count,))
+        )
+
+    longest = drawn(70)
+    for count in range(70):
+        assert np.array_equal(drawn(count), longest[:count])
+
+
 def test_words_follow_the_paper() -> None:
     """The known answer of the authors' library Random123 for counter 0 and key 0."""
-    call = jax.ffi.ffi_call("rlottery_threefry", jax.ShapeDtypeStruct((2, 1), np.uint32))
+    call = jax.ffi.ffi_call("rlottery_random_words", jax.ShapeDtypeStruct((2, 1), np.uint32))
     assert np.asarray(call(np.zeros(2, np.uint32)))[:, 0].tolist() == [0x6B200159, 0x99BA4EFE]
 
 

@@ -1,7 +1,8 @@
-"""JAX's random numbers with the bits drawn by the kernels.
+"""JAX's random numbers, drawn by the kernels.
 
-JAX draws bits with Threefry in a loop of the compiled program, which takes as long as a tenth of a sparse ticket's
-update. A key of `KERNELS` gives the same numbers as JAX's own key with the same words.
+In a program for the CPU, JAX draws random bits in a loop of small programs, and what makes normal numbers of them is
+computed again by each operation that reads them. For the noise of SAC's two losses, that takes a quarter of a very
+sparse ticket's update. A key of `KERNELS` gives the same numbers as JAX's own key with the same words.
 """
 
 import math
@@ -17,14 +18,16 @@ _BITS = 32
 """The width of a word."""
 
 
+def standard_normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Independent standard normal numbers, float32: `jax.random.normal`, by the kernels for keys of `KERNELS`."""
+    if jax.random.key_impl(key) != KERNELS or not _counts_in_order():
+        return jax.random.normal(key, shape, jnp.float32)
+    return _call("rlottery_normals", (math.prod(shape),), np.float32)(jax.random.key_data(key)).reshape(shape)
+
+
 def _words(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """The two words of each counter from 0: (2, *shape), uint32."""
-    return _threefry(math.prod(shape))(key).reshape(2, *shape)
-
-
-def _threefry(count: int) -> Callable[[jax.Array], jax.Array]:
-    result: Any = jax.ShapeDtypeStruct((2, count), np.uint32)  # type: ignore[no-untyped-call]
-    return jax.ffi.ffi_call("rlottery_threefry", result, vmap_method="sequential")
+    return _call("rlottery_random_words", (2, math.prod(shape)), np.uint32)(key).reshape(2, *shape)
 
 
 def _random_bits(key: jax.Array, bit_width: int, shape: tuple[int, ...]) -> jax.Array:
@@ -45,6 +48,11 @@ def _counts_in_order() -> bool:
     """Whether JAX counts from 0 in the order of an array's entries, as it does unless its older order is asked for."""
     settings: Any = jax.config
     return bool(settings.jax_threefry_partitionable)
+
+
+def _call(name: str, shape: tuple[int, ...], dtype: Any) -> Callable[[jax.Array], jax.Array]:
+    result: Any = jax.ShapeDtypeStruct(shape, dtype)  # type: ignore[no-untyped-call]
+    return jax.ffi.ffi_call(name, result, vmap_method="sequential")
 
 
 KERNELS = define_prng_impl(
