@@ -19,6 +19,7 @@ constexpr int kPanel = kTileVectors * kWidth;            // columns of such a ti
 static_assert(kVectors % kTileVectors == 0, "tiles fill a block");
 
 typedef float Vec __attribute__((vector_size(kWidth * 4), aligned(4), may_alias));
+typedef int32_t Integers __attribute__((vector_size(kWidth * 4)));
 
 RLOTTERY_INLINE Vec load(const float* from) { return *reinterpret_cast<const Vec*>(from); }
 RLOTTERY_INLINE void store(float* to, Vec value) { *reinterpret_cast<Vec*>(to) = value; }
@@ -58,6 +59,36 @@ RLOTTERY_INLINE Vec fused(Vec a, Vec b, Vec c) {
 #endif
 }
 
+#if !defined(__clang__) && __GNUC__ >= 12
+template <int N>
+struct Lanes;  // a vector of N numbers: four each from `from`, `from` + `step`, ...
+
+template <>
+struct Lanes<4> {
+  typedef float Whole __attribute__((vector_size(16), aligned(4), may_alias));
+  static RLOTTERY_INLINE_MEMBER Whole load(const float* from, int64_t) { return *reinterpret_cast<const Whole*>(from); }
+};
+
+#if RLOTTERY_WIDTH >= 8
+template <>
+struct Lanes<8> {
+  static RLOTTERY_INLINE_MEMBER auto load(const float* from, int64_t step) {
+    return __builtin_shufflevector(Lanes<4>::load(from, step), Lanes<4>::load(from + step, step), 0, 1, 2, 3, 4, 5, 6, 7);
+  }
+};
+
+#endif
+#if RLOTTERY_WIDTH >= 16
+template <>
+struct Lanes<16> {
+  static RLOTTERY_INLINE_MEMBER auto load(const float* from, int64_t step) {
+    return __builtin_shufflevector(Lanes<8>::load(from, step), Lanes<8>::load(from + 2 * step, step), 0, 1, 2, 3, 4, 5, 6,
+                                   7, 8, 9, 10, 11, 12, 13, 14, 15);
+  }
+};
+#endif
+#endif
+
 RLOTTERY_INLINE Vec square_root(Vec value) {
   Vec to;
   for (int i = 0; i < kWidth; i++) to[i] = __builtin_sqrtf(value[i]);
@@ -71,7 +102,6 @@ void zero(float* to, int64_t count) {
 // ---- tanh ---------------------------------------------------------------------------------------------------------
 
 typedef uint32_t Bits __attribute__((vector_size(kWidth * 4)));
-typedef int32_t Integers __attribute__((vector_size(kWidth * 4)));
 
 // Within 3 units in the last place of the exact value, for every float. NaN stays NaN.
 //
@@ -274,35 +304,33 @@ struct DenseWeights {
   }
 };
 
-// Transposes kWidth rows of kWidth numbers. Rows are `from_row` and `to_row` numbers apart.
+constexpr int kTurned = 4;  // columns that `transpose` makes rows of
+
+// Transposes kWidth rows of kTurned numbers. Rows are `from_row` and `to_row` numbers apart.
 RLOTTERY_INLINE void transpose(const float* from, int64_t from_row, float* to, int64_t to_row) {
-#if defined(__GNUC__) && !defined(__clang__)
-  typedef int32_t Index __attribute__((vector_size(kWidth * 4)));
-  Vec tile[kWidth];
-#pragma GCC unroll 16
-  for (int i = 0; i < kWidth; i++) tile[i] = load(from + i * from_row);
-  // Swaps squares of size 1, 2, 4, ... across the diagonal.
+#if !defined(__clang__) && __GNUC__ >= 12
+  // Lane l of vector i has row 4 l + i. The two steps transpose lanes: numbers of two rows alternate, then pairs of them.
+  Vec rows[kTurned];
 #pragma GCC unroll 4
-  for (int size = 1; size < kWidth; size *= 2) {
-    Index low, high;
+  for (int i = 0; i < kTurned; i++) rows[i] = Lanes<kWidth>::load(from + i * from_row, kTurned * from_row);
+  Integers low, high, first, second;
 #pragma GCC unroll 16
-    for (int i = 0; i < kWidth; i++) {
-      low[i] = i & size ? i - size + kWidth : i;
-      high[i] = i & size ? i + kWidth : i + size;
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < kWidth; i++)
-      if (!(i & size)) {
-        Vec a = tile[i], b = tile[i + size];
-        tile[i] = __builtin_shuffle(a, b, low);
-        tile[i + size] = __builtin_shuffle(a, b, high);
-      }
+  for (int i = 0; i < kWidth; i++) {
+    int lane = i / 4 * 4, at = i % 4;
+    low[i] = lane + at / 2 + at % 2 * kWidth;
+    high[i] = low[i] + 2;
+    first[i] = lane + at % 2 + at / 2 * kWidth;
+    second[i] = first[i] + 2;
   }
-#pragma GCC unroll 16
-  for (int i = 0; i < kWidth; i++) store(to + i * to_row, tile[i]);
+  Vec a = __builtin_shuffle(rows[0], rows[1], low), b = __builtin_shuffle(rows[0], rows[1], high);
+  Vec c = __builtin_shuffle(rows[2], rows[3], low), d = __builtin_shuffle(rows[2], rows[3], high);
+  store(to, __builtin_shuffle(a, c, first));
+  store(to + to_row, __builtin_shuffle(a, c, second));
+  store(to + 2 * to_row, __builtin_shuffle(b, d, first));
+  store(to + 3 * to_row, __builtin_shuffle(b, d, second));
 #else
   for (int i = 0; i < kWidth; i++)
-    for (int j = 0; j < kWidth; j++) to[j * to_row + i] = from[i * from_row + j];
+    for (int j = 0; j < kTurned; j++) to[j * to_row + i] = from[i * from_row + j];
 #endif
 }
 
@@ -315,7 +343,7 @@ void by_column(const float* from, int64_t block_stride, int32_t units, int64_t b
       const float* rows = from + block * block_stride + int64_t{first} * kBlock;
       int32_t j = 0;
       for (; j + kWidth <= row && first + j + kWidth <= units; j += kWidth)
-        for (int c = 0; c < kBlock; c += kWidth) transpose(rows + j * kBlock + c, kBlock, to + c * row + j, row);
+        for (int c = 0; c < kBlock; c += kTurned) transpose(rows + j * kBlock + c, kBlock, to + c * row + j, row);
       for (; j < row; j++)
         for (int c = 0; c < kBlock; c++) to[c * row + j] = first + j < units ? rows[j * kBlock + c] : 0.0f;
       to += kBlock * row;
@@ -512,9 +540,9 @@ void pack(const Pair& inputs, int64_t start, int64_t batch, float* to) {
   for (int part = 0; part < 2; part++) {
     int32_t columns = inputs.columns[part], i = 0;
     const float* from = inputs.data[part] + start * columns;
-    if (count == kBlock && columns >= kWidth)
-      for (; i < columns; i += kWidth) {
-        if (i + kWidth > columns) i = columns - kWidth;  // the last tile overlaps the previous one
+    if (count == kBlock && columns >= kTurned)
+      for (; i < columns; i += kTurned) {
+        if (i + kTurned > columns) i = columns - kTurned;  // the last tile overlaps the previous one
         for (int b = 0; b < kBlock; b += kWidth) transpose(from + b * columns + i, columns, to + i * kBlock + b, kBlock);
       }
     for (; i < columns; i++) {
