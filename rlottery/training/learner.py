@@ -11,8 +11,9 @@ from rlottery.activations import Activation
 from rlottery.agents.base import Algorithm
 from rlottery.agents.compact import compact, expand
 from rlottery.agents.description import Spec
+from rlottery.agents.kernels.layout import Layout
 from rlottery.agents.kernels.library import find, register
-from rlottery.agents.kernels.native import MAX_LAYERS, Compact, number_of
+from rlottery.agents.kernels.native import MAX_LAYERS, number_of
 from rlottery.agents.kernels.random_numbers import KERNELS
 from rlottery.agents.networks import mlp_in_numpy
 from rlottery.training.compilation import UpdateResult, compile_noise, compile_preparation, compile_update, take_apart
@@ -129,8 +130,8 @@ class CpuLearner(Learner):
         if self._library is not None:
             self._masks = state.masks
             held, self._packings = compact(self.algorithm, state, masks_change=self._masks_change)
-            network, pattern = self.algorithm.acting(held.params), self.algorithm.acting(held.patterns)
-            self._compact = _CompactOutputs(self._library, network, self._activation, np.asarray(pattern))
+            layout, pattern = self.algorithm.acting(held.params).layout, self.algorithm.acting(held.patterns)
+            self._compact = _CompactOutputs(self._library, layout, self._activation, np.asarray(pattern))
         self._hold(held)
 
     @property
@@ -166,12 +167,12 @@ class CpuLearner(Learner):
             self._acting_arrays = {
                 name: np.array(array) for name, array in self.algorithm.acting_arrays(self.held).items()
             }
-        network = jax.tree.map(self._arrays.__getitem__, self._acting_places)
         seen = self.algorithm.see(observations, self._acting_arrays)
         if self._library is None:  # NumPy's product of two matrices has other bits than those of its rows
+            network = jax.tree.map(self._arrays.__getitem__, self._acting_places)
             outputs = np.stack([mlp_in_numpy(network, one, self._activation) for one in seen])
         else:
-            outputs = self._compact(network, seen)
+            outputs = self._compact(self._arrays[self._acting_places.vector], seen)
         completed: np.ndarray = self.algorithm.complete(outputs, self._acting_arrays)
         return completed
 
@@ -198,8 +199,7 @@ class _CompactOutputs:
     The library reads what it is pointed to, so the size of every array is checked before.
     """
 
-    def __init__(self, library: ctypes.CDLL, network: Compact, activation: Activation, pattern: np.ndarray):
-        layout = network.layout
+    def __init__(self, library: ctypes.CDLL, layout: Layout, activation: Activation, pattern: np.ndarray):
         self._call = library.rl_act
         self._numbers, self._pattern = layout.numbers, pattern
         self._inputs, self._outputs, self._size = layout.widths[0], layout.widths[-1], layout.size
@@ -207,8 +207,8 @@ class _CompactOutputs:
         self._before = (numbers, ctypes.c_int64(len(self._numbers)), which)
         self._after = (ctypes.c_int64(layout.size), _pointer(pattern, np.int32), ctypes.c_int64(len(pattern)))
 
-    def __call__(self, network: Compact, observations: np.ndarray) -> np.ndarray:
-        vector, given = network.vector, np.ascontiguousarray(observations, np.float32)
+    def __call__(self, vector: jax.Array, observations: np.ndarray) -> np.ndarray:
+        given = np.ascontiguousarray(observations, np.float32)
         if given.ndim != 2 or given.shape[1] != self._inputs:
             raise ValueError(f"observations have the shape ({self._inputs},), not {given.shape[1:]}")
         if vector.shape != (self._size,) or vector.dtype != np.float32:

@@ -75,13 +75,13 @@ def test_the_kernels_get_no_pointer_to_another_array() -> None:
     compact, network = agent._compact, agent.algorithm.acting(agent.held.params)
     for wrong in (network.vector[:-1], network.vector.astype(np.float16), network.vector[None]):
         with pytest.raises(ValueError, match="float32 parameters, not"):
-            compact(replace(network, vector=wrong), given[None])
+            compact(wrong, given[None])
     pattern = np.asarray(agent.algorithm.acting(agent.held.patterns))
     for wrong in (pattern.astype(np.int64), np.repeat(pattern, 2)[::2], pattern[None]):
         with pytest.raises(ValueError, match="the kernels read vectors of int32, not"):
-            _CompactOutputs(agent._library, network, "relu", wrong)
+            _CompactOutputs(agent._library, network.layout, "relu", wrong)
     with pytest.raises(AssertionError, match="doesn't fit its layout"):
-        _CompactOutputs(agent._library, network, "relu", pattern[:-1])(network, given[None])
+        _CompactOutputs(agent._library, network.layout, "relu", pattern[:-1])(network.vector, given[None])
 
 
 @EACH
