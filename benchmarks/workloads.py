@@ -93,14 +93,15 @@ def loop(work: str, steps: int) -> dict[str, float]:
     return {"loop": steps / (marks[EPISODE_STEPS + steps] - marks[EPISODE_STEPS])}
 
 
-def training_loop(rounds: int) -> list[dict[str, float]]:
-    """Rates of the training loop, of updates alone and of the environment alone. A round is an episode.
+def training_loop(work: str, rounds: int) -> list[dict[str, float]]:
+    """Rates of an agent's training loop, of updates alone and of the environment alone. A round is an episode.
 
     One call of `train` runs all rounds. It is interrupted four times per episode to time update and environment alone,
     so that changes on the machine affect all three. Evaluations are not timed. Each round has one reset, in the loop
     and in the environment alone, which takes random actions.
     """
-    update, walk = _updates(Agent.read("update")), _walk()
+    agent = Agent.read(work)
+    update, walk = _updates(agent), _walk()
     loop_seconds: list[float] = []
     update_seconds: list[float] = []
     environment_seconds: list[float] = []
@@ -116,7 +117,7 @@ def training_loop(rounds: int) -> list[dict[str, float]]:
             environment_seconds.append(_seconds_each(walk, PIECE_STEPS))
         began = time.monotonic()
 
-    _train(Agent.read("update"), EPISODE_STEPS * (1 + rounds), tick)
+    _train(agent, EPISODE_STEPS * (1 + rounds), tick)
 
     def rates(seconds: list[float]) -> list[float]:
         return [float(each) for each in 1.0 / np.reshape(seconds, (rounds, -1)).mean(axis=1)]
