@@ -46,7 +46,8 @@ class Algorithm:
             exceed [-1, 1]: they are stored as they are, and environments clip them. The step is the agent's, for
             schedules: that of the run, counted on from the step that the agent was rewound to. Actions are NaN where
             outputs are not finite.
-        update: (state, batch, settings) -> (state, metrics as scalars by name).
+        update: (state, batch, settings) -> (state, metrics as scalars by name). The state has the structure of the one
+            given, and the same masks and patterns.
         losses: (state, batch, key, settings) -> ``{group: f(the group's params) -> scalar}``: each group's own loss as
             a function of its weights, everything else fixed at `state`. A loss is a mean over the batch's transitions
             and applies each network of its group once, to the inputs that `layer_inputs` returns. The gradients of

@@ -85,7 +85,8 @@ def exploit(outputs: np.ndarray) -> np.ndarray:
 def critic_loss(critic: Tree, state: TD3State, batch: Transitions, key: jax.Array, settings: TD3Setup) -> jax.Array:
     """Sum over both critics of the mean squared Bellman error, at smoothed target actions (algorithm 1, eq. 14)."""
     td3, patterns, activation = settings.hyperparameters, state.patterns, settings.network.activation
-    # Not `standard_normal`: XLA makes one factor of two here, on which the last bits of earlier results depend.
+    # Not `standard_normal`: XLA folds `target_noise` and a factor of `jax.random.normal` into one number, and earlier
+    # results depend on how that rounds.
     noise = td3.target_noise * jax.random.normal(key, batch.actions.shape)
     noise = jnp.clip(noise, -td3.target_noise_clip, td3.target_noise_clip)
     smoothed = _act(state.targets["actor"], patterns, activation, batch.next_observations) + noise

@@ -33,11 +33,11 @@ class UpdateResult(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Form:
+class StateForm:
     """How a state is passed to a compiled update, and what the update gives back: as flat tuples of plain arrays.
 
-    Every dict, named tuple and typed key takes microseconds at each call, which sparse tickets would feel. Masks and
-    patterns are apart, because updates don't change them.
+    Every dict, named tuple and typed key takes microseconds at each call, which would slow down sparse tickets. Masks
+    and patterns are passed separately, because updates don't change them.
 
     Attributes:
         changing, constant: the structures of what an update changes, and of masks and patterns.
@@ -48,44 +48,58 @@ class Form:
     constant: jax.tree_util.PyTreeDef
     keys: tuple[bool, ...]
 
-    def join(self, arrays: Sequence[Any], constants: Sequence[Any], draws: Hashable | None = None) -> Any:
+    def join(self, arrays: Sequence[Any], constants: Sequence[Any], key_impl: Hashable | None = None) -> Any:
         """The state that `take_apart` was given. Its leaves may have become other arrays, or tracers.
 
         Args:
-            draws: what its keys draw numbers with: None for JAX's default, or `random_numbers.KERNELS`.
+            key_impl: how its keys draw numbers: None for JAX's default, or `random_numbers.KERNELS`.
         """
         pairs = zip(arrays, self.keys, strict=True)
-        leaves = [jax.random.wrap_key_data(array, impl=draws) if is_key else array for array, is_key in pairs]
+        leaves = [jax.random.wrap_key_data(array, impl=key_impl) if typed else array for array, typed in pairs]
+        return self.join_words(leaves, constants)
+
+    def join_words(self, arrays: Sequence[Any], constants: Sequence[Any]) -> Any:
+        """`join`, with the words of keys in their places: wrapping them takes longer than all else."""
         masks, patterns = jax.tree.unflatten(self.constant, constants)
-        return jax.tree.unflatten(self.changing, leaves)._replace(masks=masks, patterns=patterns)
+        return jax.tree.unflatten(self.changing, arrays)._replace(masks=masks, patterns=patterns)
 
 
-def take_apart(state: Any) -> tuple[tuple[Any, ...], tuple[Any, ...], Form]:
+def take_apart(state: Any) -> tuple[tuple[Any, ...], tuple[Any, ...], StateForm]:
     """The arrays of a state that updates change, the others, and its form."""
     leaves, changing = jax.tree.flatten(state._replace(masks={}, patterns={}))
     constants, constant = jax.tree.flatten((state.masks, state.patterns))
     keys = tuple(is_key(leaf) for leaf in leaves)
-    arrays = (jax.random.key_data(leaf) if is_key else leaf for leaf, is_key in zip(leaves, keys, strict=True))
-    return tuple(arrays), tuple(constants), Form(changing, constant, keys)
+    arrays = (jax.random.key_data(leaf) if typed else leaf for leaf, typed in zip(leaves, keys, strict=True))
+    return tuple(arrays), tuple(constants), StateForm(changing, constant, keys)
 
 
 @cache
 def compile_update(
-    algorithm: Algorithm, settings: Any, spec: Spec, form: Form, draws: Hashable | None
+    algorithm: Algorithm, settings: Any, spec: Spec, form: StateForm, key_impl: Hashable | None
 ) -> Callable[..., tuple[tuple[jax.Array, ...], UpdateResult]]:
     """``(arrays, constants, rows of transitions) -> (arrays, result)`` for states of one form, compiled.
 
     The given arrays are consumed. Compiled once per process for equal arguments and shapes.
 
     Args:
-        draws: what random numbers are drawn with (`Form.join`).
+        key_impl: how random numbers are drawn (`StateForm.join`).
+
+    Raises:
+        TypeError: the algorithm's update changes the structure of the state, or its masks or patterns. When it is first
+            called.
     """
     packed_update, unpack = update_with_packed_result(algorithm, settings, spec)
 
     @partial(jax.jit, donate_argnums=0, compiler_options=compiler_options())
     def update(arrays: Sequence[Any], constants: Sequence[Any], rows: jax.Array) -> tuple[tuple[Any, ...], jax.Array]:
-        state, packed = packed_update(form.join(arrays, constants, draws), rows)
-        return take_apart(state)[0], packed
+        state, packed = packed_update(form.join(arrays, constants, key_impl), rows)
+        changed, kept, found = take_apart(state)
+        if found != form or any(one is not other for one, other in zip(kept, constants, strict=True)):
+            raise TypeError(
+                f"The update of {algorithm.description.name} must return a state of the structure that it was given, "
+                "with the same masks and patterns."
+            )
+        return changed, packed
 
     def call(
         arrays: Sequence[Any], constants: Sequence[Any], rows: np.ndarray

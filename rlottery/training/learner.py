@@ -141,8 +141,8 @@ class CpuLearner(Learner):
 
     def _hold(self, held: Any) -> None:
         self._arrays, self._constants, self._form = take_apart(held)
-        draws = None if self._library is None else KERNELS
-        self._update = compile_update(self.algorithm, self._settings, self._spec, self._form, draws)
+        key_impl = None if self._library is None else KERNELS
+        self._update = compile_update(self.algorithm, self._settings, self._spec, self._form, key_impl)
         places = self._form.changing.unflatten(range(len(self._arrays)))
         self._acting_places = self.algorithm.acting(places.params)
         self._acting_arrays: dict[str, np.ndarray] | None = None
@@ -164,9 +164,8 @@ class CpuLearner(Learner):
 
     def outputs_together(self, observations: np.ndarray) -> np.ndarray:
         if self._acting_arrays is None:
-            self._acting_arrays = {
-                name: np.array(array) for name, array in self.algorithm.acting_arrays(self.held).items()
-            }
+            state = self._form.join_words(self._arrays, self._constants)
+            self._acting_arrays = {name: np.array(of) for name, of in self.algorithm.acting_arrays(state).items()}
         seen = self.algorithm.see(observations, self._acting_arrays)
         if self._library is None:  # NumPy's product of two matrices has other bits than those of its rows
             network = jax.tree.map(self._arrays.__getitem__, self._acting_places)

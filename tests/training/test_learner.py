@@ -1,7 +1,9 @@
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -113,6 +115,26 @@ def test_actions_follow_the_updates(kernels: bool) -> None:
     after = agent.act_deterministic(given)
     assert not np.array_equal(after, before)
     np.testing.assert_allclose(after, SAC.exploit(outputs(agent.state, given)), atol=2e-6)
+
+
+@pytest.mark.parametrize("kernels", FORMS)
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda state: state._replace(masks=jax.tree.map(jnp.zeros_like, state.masks), patterns={}),
+        lambda state: state._replace(patterns={"more": jnp.zeros(3)}),
+        lambda state: state._replace(optimizer={f"{name}_": of for name, of in state.optimizer.items()}),
+        lambda state: state._replace(key=jax.random.key_data(state.key)),
+    ],
+)
+def test_an_update_of_another_structure_is_refused(spoil: Callable[[Any], Any], kernels: bool) -> None:
+    def update(state: Any, batch: Any, settings: Any) -> Any:
+        after, metrics = SAC.update(state, batch, settings)
+        return spoil(after), metrics
+
+    agent = CpuLearner(replace(SAC, update=update), SETTINGS, ticket(0.9), SPEC, NOISE, kernels=kernels)
+    with pytest.raises(TypeError, match="The update of sac must return a state of the structure that it was given"):
+        agent.update(transitions(1)[0])
 
 
 @pytest.mark.skipif(not find().usable, reason=f"the kernels are {find()}")

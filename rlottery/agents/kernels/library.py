@@ -34,7 +34,8 @@ since 3."""
 CALLS_VERSION = 5
 """Version of the calls between Python and the library. Raise it on both sides together (`rl_version` in ffi.cc)."""
 VARIABLE = "RLOTTERY_KERNELS"
-INSTRUCTION_SETS = ("avx512", "avx2", "portable")
+PORTABLE = "portable"
+INSTRUCTION_SETS = ("avx512", "avx2", PORTABLE)
 OFF = "off"
 TARGETS = {
     "rlottery_forward": "rl_forward",
@@ -48,6 +49,8 @@ PROBE_SECONDS = 120
 CRASHES = (-SIGILL, -SIGSEGV, -SIGBUS, -SIGFPE, -SIGABRT)
 """Exit codes of a test whose library doesn't fit this machine. Others, such as that of SIGKILL, may not occur again."""
 MAX_CACHED_BYTES = 2**16
+_TESTED_BY = ("probe.py", "layout.py", "native.py", "random_numbers.py")
+"""Files on which the result of a test depends."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,14 @@ def register() -> ctypes.CDLL:
     return load(build.LIBRARY)
 
 
+_loaded: list[str] = []
+
+
+def loaded_instruction_set() -> str:
+    """The instruction set of the library that was loaded last; "" if none was."""
+    return _loaded[-1] if _loaded else ""
+
+
 def load(path: Path) -> ctypes.CDLL:
     """Load a library and register it with JAX, untested.
 
@@ -138,6 +149,7 @@ def load(path: Path) -> ctypes.CDLL:
     for name, symbol in TARGETS.items():
         handler = jax.ffi.pycapsule(getattr(library, symbol))  # type: ignore[no-untyped-call]
         jax.ffi.register_ffi_target(name, handler, platform="cpu")
+    _loaded.append(library.rl_isa().decode())
     return library
 
 
@@ -229,8 +241,8 @@ def _test(library: Path) -> _TestResult:
 
 def _key(library: Path) -> str:
     """A digest of everything that the result depends on."""
-    probe = file_digest(Path(__file__).with_name("probe.py"))
-    parts: list[Any] = [file_digest(library), probe, CALLS_VERSION, _version_of("jax"), _version_of("jaxlib")]
+    tests = [file_digest(Path(__file__).with_name(name)) for name in _TESTED_BY]
+    parts: list[Any] = [file_digest(library), *tests, CALLS_VERSION, _version_of("jax"), _version_of("jaxlib")]
     return hashlib.sha256(json.dumps([*parts, processor_features(), _wanted()]).encode()).hexdigest()[:32]
 
 

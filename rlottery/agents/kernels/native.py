@@ -67,9 +67,9 @@ def _forward(
     """The outputs, and with `keep` the activations that the backward pass needs."""
     batch = first.shape[0]
     kept = -(-batch // BLOCK) * BLOCK * layout.features + sum(layout.widths) if keep else 0
-    call = _call("rlottery_forward", (batch, layout.widths[-1]), (kept,))
+    forward = call("rlottery_forward", (batch, layout.widths[-1]), (kept,))
     which = np.int64(number_of(activation))
-    outputs, activations = call(parameters, pattern, first, second, network=layout.numbers, activation=which)
+    outputs, activations = forward(parameters, pattern, first, second, network=layout.numbers, activation=which)
     return outputs, activations
 
 
@@ -99,14 +99,14 @@ def _backward(layout: Layout, activation: Activation, residuals: Any, gradient: 
     if isinstance(gradient, jax.custom_derivatives.SymbolicZero):
         gradient = jnp.zeros(gradient.shape, gradient.dtype)
     batch, columns = gradient.shape[0], wanted.first_columns
-    call = _call(
+    backward = call(
         "rlottery_backward",
         (layout.size if wanted.parameters else 0,),
         (batch if wanted.first else 0, columns),
         (batch if wanted.second else 0, layout.widths[0] - columns),
     )
     attributes = {"activation": np.int64(number_of(activation)), "first_columns": np.int64(columns)}
-    found = call(parameters, pattern, kept, gradient, network=layout.numbers, **attributes)
+    found = backward(parameters, pattern, kept, gradient, network=layout.numbers, **attributes)
     of_parameters, of_first, of_second = (
         array if asked else None
         for array, asked in zip(found, (wanted.parameters, wanted.first, wanted.second), strict=True)
@@ -117,6 +117,7 @@ def _backward(layout: Layout, activation: Activation, residuals: Any, gradient: 
 compact_mlp.defvjp(_forward_and_keep, _backward, symbolic_zeros=True)
 
 
-def _call(name: str, *shapes: tuple[int, ...]) -> Callable[..., Sequence[jax.Array]]:
-    results: list[Any] = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]  # type: ignore[no-untyped-call]
+def call(name: str, *shapes: tuple[int, ...], dtype: Any = np.float32) -> Callable[..., Sequence[jax.Array]]:
+    """A function of the library in JAX, whose results are arrays of these shapes. Under `vmap`, one call for each."""
+    results: list[Any] = [jax.ShapeDtypeStruct(shape, dtype) for shape in shapes]  # type: ignore[no-untyped-call]
     return jax.ffi.ffi_call(name, results, vmap_method="sequential")

@@ -74,7 +74,8 @@ def wrong_noise() -> str:
 
     @jax.jit
     def computed(words: jax.Array) -> list[jax.Array]:
-        keys = [jax.random.split(jax.random.wrap_key_data(words, impl=impl))[0] for impl in (None, KERNELS)]
+        impls = ("threefry2x32", KERNELS)
+        keys = [jax.random.split(jax.random.wrap_key_data(words, impl=impl))[0] for impl in impls]
         return [standard_normal(key, (BATCH,)) for key in keys]
 
     expected, found = computed(jnp.array([7, 8], jnp.uint32))

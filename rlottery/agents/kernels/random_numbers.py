@@ -1,12 +1,11 @@
 """JAX's random numbers, drawn by the kernels.
 
-In a program for the CPU, JAX draws random bits in a loop of small programs, and what makes normal numbers of them is
-computed again by each operation that reads them. For the noise of SAC's two losses, that takes a quarter of a very
-sparse ticket's update. A key of `KERNELS` gives the same numbers as JAX's own key with the same words.
+In a program for the CPU, JAX draws random bits in a loop of small programs, and each operation that reads normal
+numbers makes them from the bits again. A key of `KERNELS` gives the same numbers as JAX's own key with the same words,
+in a fraction of the time. Under `vmap`, each key is a call of its own, so thousands of keys are better left to JAX.
 """
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,20 +13,29 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.random import define_prng_impl, threefry_prng_impl
 
+from rlottery.agents.kernels.library import PORTABLE, loaded_instruction_set
+from rlottery.agents.kernels.native import call
+
 _BITS = 32
 """The width of a word."""
 
 
 def standard_normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Independent standard normal numbers, float32: `jax.random.normal`, by the kernels for keys of `KERNELS`."""
-    if jax.random.key_impl(key) != KERNELS or not _counts_in_order():
+    """Independent standard normal numbers, float32: what `jax.random.normal` gives, by the kernels for `KERNELS`.
+
+    The portable kernels don't round as XLA does, which can use wider instructions than they, so JAX draws there.
+    """
+    by_kernels = jax.random.key_impl(key) == KERNELS and loaded_instruction_set() != PORTABLE
+    if not by_kernels or not _counts_in_order():
         return jax.random.normal(key, shape, jnp.float32)
-    return _call("rlottery_normals", (math.prod(shape),), np.float32)(jax.random.key_data(key)).reshape(shape)
+    (numbers,) = call("rlottery_normals", (math.prod(shape),))(jax.random.key_data(key))
+    return numbers.reshape(shape)
 
 
 def _words(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """The two words of each counter from 0: (2, *shape), uint32."""
-    return _call("rlottery_random_words", (2, math.prod(shape)), np.uint32)(key).reshape(2, *shape)
+    (words,) = call("rlottery_random_words", (2, math.prod(shape)), dtype=np.uint32)(key)
+    return words.reshape(2, *shape)
 
 
 def _random_bits(key: jax.Array, bit_width: int, shape: tuple[int, ...]) -> jax.Array:
@@ -41,18 +49,13 @@ def _split(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     if not _counts_in_order():
         keys: jax.Array = threefry_prng_impl.split(key, shape)
         return keys
-    return jnp.stack(tuple(_words(key, shape)), axis=-1)
+    return jnp.moveaxis(_words(key, shape), 0, -1)
 
 
 def _counts_in_order() -> bool:
     """Whether JAX counts from 0 in the order of an array's entries, as it does unless its older order is asked for."""
     settings: Any = jax.config
     return bool(settings.jax_threefry_partitionable)
-
-
-def _call(name: str, shape: tuple[int, ...], dtype: Any) -> Callable[[jax.Array], jax.Array]:
-    result: Any = jax.ShapeDtypeStruct(shape, dtype)  # type: ignore[no-untyped-call]
-    return jax.ffi.ffi_call(name, result, vmap_method="sequential")
 
 
 KERNELS = define_prng_impl(

@@ -289,15 +289,19 @@ void plain_threefry(const uint32_t key[2], uint32_t counter, uint32_t words[2]) 
   }
 }
 
-bool draws_words(const Kernels& kernels) {
+bool draws_numbers(const Kernels& kernels) {
   const uint32_t key[2] = {static_cast<uint32_t>(generator()), static_cast<uint32_t>(generator())};
   int count = draw(0, 70);
   std::unique_ptr<uint32_t[]> high(new uint32_t[count]), low(new uint32_t[count]);
+  std::unique_ptr<float[]> normals(new float[count]);
   kernels.random_words(key, count, high.get(), low.get());
+  kernels.normals(key, count, normals.get());
   for (int i = 0; i < count; i++) {
     uint32_t words[2];
     plain_threefry(key, i, words);
     if (high[i] != words[0] || low[i] != words[1]) return std::printf("random words differ\n"), false;
+    double uniform = ((words[0] ^ words[1]) >> 9) / 4194304.0 - 0x1.fffffep-1;
+    if (std::abs(std::erf(normals[i] / std::sqrt(2.0)) - uniform) > 2e-7) return std::printf("normals differ\n"), false;
   }
   return true;
 }
@@ -307,7 +311,7 @@ bool draws_words(const Kernels& kernels) {
 int main(int count, char** arguments) {
   int networks = count > 1 ? std::atoi(arguments[1]) : 100;
   for (int n = 0; n < networks; n++)
-    if (!agrees(RLOTTERY_TESTED) || !draws_words(RLOTTERY_TESTED)) return std::printf("network %d\n", n), 1;
+    if (!agrees(RLOTTERY_TESTED) || !draws_numbers(RLOTTERY_TESTED)) return std::printf("network %d\n", n), 1;
   std::printf("%d networks agree\n", networks);
   return 0;
 }

@@ -48,7 +48,8 @@ struct Sum<4> {
 
 RLOTTERY_INLINE float sum(Vec value) { return Sum<kWidth>::of(value); }
 
-// a b + c, with one rounding where the processor has such an instruction, and if so never the product of c.
+// a b + c with one rounding, where the processor can. In a plain `a * b + c * d`, the compiler chooses which product is
+// rounded.
 RLOTTERY_INLINE Vec fused(Vec a, Vec b, Vec c) {
 #if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
   Vec to;
@@ -59,7 +60,12 @@ RLOTTERY_INLINE Vec fused(Vec a, Vec b, Vec c) {
 #endif
 }
 
-#if !defined(__clang__) && __GNUC__ >= 12
+// Whether the compiler has both `__builtin_shuffle` (GCC) and `__builtin_shufflevector` (GCC from 12).
+#if !defined(__clang__) && __GNUC__ >= 12 && !defined(RLOTTERY_NO_SHUFFLES)
+#define RLOTTERY_SHUFFLES
+#endif
+
+#if defined(RLOTTERY_SHUFFLES)
 template <int N>
 struct Lanes;  // a vector of N numbers: four each from `from`, `from` + `step`, ...
 
@@ -73,7 +79,8 @@ struct Lanes<4> {
 template <>
 struct Lanes<8> {
   static RLOTTERY_INLINE_MEMBER auto load(const float* from, int64_t step) {
-    return __builtin_shufflevector(Lanes<4>::load(from, step), Lanes<4>::load(from + step, step), 0, 1, 2, 3, 4, 5, 6, 7);
+    auto low = Lanes<4>::load(from, step), high = Lanes<4>::load(from + step, step);
+    return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
   }
 };
 
@@ -82,8 +89,8 @@ struct Lanes<8> {
 template <>
 struct Lanes<16> {
   static RLOTTERY_INLINE_MEMBER auto load(const float* from, int64_t step) {
-    return __builtin_shufflevector(Lanes<8>::load(from, step), Lanes<8>::load(from + 2 * step, step), 0, 1, 2, 3, 4, 5, 6,
-                                   7, 8, 9, 10, 11, 12, 13, 14, 15);
+    auto low = Lanes<8>::load(from, step), high = Lanes<8>::load(from + 2 * step, step);
+    return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   }
 };
 #endif
@@ -103,6 +110,8 @@ void zero(float* to, int64_t count) {
 
 typedef uint32_t Bits __attribute__((vector_size(kWidth * 4)));
 
+constexpr float kLog2High = 0x1.63p-1f, kLog2Low = -0x1.bd0106p-13f;  // their sum is ln 2; n times the first is exact
+
 // Within 3 units in the last place of the exact value, for every float. NaN stays NaN.
 //
 // tanh(x) has the sign of x and the size e / (e + 2), where e = exp(2|x|) - 1. With 2|x| = n ln 2 + r for an integer n
@@ -110,7 +119,6 @@ typedef uint32_t Bits __attribute__((vector_size(kWidth * 4)));
 // precision.
 RLOTTERY_INLINE Vec hyperbolic_tangent(Vec x) {
   constexpr float kRound = 0x1.8p23f;  // added to a number below 2^22, it leaves the closest integer in the lowest bits
-  constexpr float kLog2High = 0x1.63p-1f, kLog2Low = -0x1.bd0106p-13f;  // their sum is ln 2; n times the first is exact
   Bits sign = (Bits)x & 0x80000000u;
   Vec twice = 2.0f * (Vec)((Bits)x ^ sign), most = splat(20.0f);
   twice = twice > most ? most : twice;  // tanh(10) is 1 as a float
@@ -304,15 +312,15 @@ struct DenseWeights {
   }
 };
 
-constexpr int kTurned = 4;  // columns that `transpose` makes rows of
+constexpr int kTransposed = 4;  // columns that `transpose` makes rows of
 
-// Transposes kWidth rows of kTurned numbers. Rows are `from_row` and `to_row` numbers apart.
+// Transposes kWidth rows of kTransposed numbers. Rows are `from_row` and `to_row` numbers apart.
 RLOTTERY_INLINE void transpose(const float* from, int64_t from_row, float* to, int64_t to_row) {
-#if !defined(__clang__) && __GNUC__ >= 12
-  // Lane l of vector i has row 4 l + i. The two steps transpose lanes: numbers of two rows alternate, then pairs of them.
-  Vec rows[kTurned];
+#if defined(RLOTTERY_SHUFFLES)
+  // Lane l of vector i has row 4 l + i. Two steps transpose lanes: numbers of two rows alternate, then pairs of them.
+  Vec rows[kTransposed];
 #pragma GCC unroll 4
-  for (int i = 0; i < kTurned; i++) rows[i] = Lanes<kWidth>::load(from + i * from_row, kTurned * from_row);
+  for (int i = 0; i < kTransposed; i++) rows[i] = Lanes<kWidth>::load(from + i * from_row, kTransposed * from_row);
   Integers low, high, first, second;
 #pragma GCC unroll 16
   for (int i = 0; i < kWidth; i++) {
@@ -330,7 +338,7 @@ RLOTTERY_INLINE void transpose(const float* from, int64_t from_row, float* to, i
   store(to + 3 * to_row, __builtin_shuffle(b, d, second));
 #else
   for (int i = 0; i < kWidth; i++)
-    for (int j = 0; j < kTurned; j++) to[j * to_row + i] = from[i * from_row + j];
+    for (int j = 0; j < kTransposed; j++) to[j * to_row + i] = from[i * from_row + j];
 #endif
 }
 
@@ -343,7 +351,7 @@ void by_column(const float* from, int64_t block_stride, int32_t units, int64_t b
       const float* rows = from + block * block_stride + int64_t{first} * kBlock;
       int32_t j = 0;
       for (; j + kWidth <= row && first + j + kWidth <= units; j += kWidth)
-        for (int c = 0; c < kBlock; c += kTurned) transpose(rows + j * kBlock + c, kBlock, to + c * row + j, row);
+        for (int c = 0; c < kBlock; c += kTransposed) transpose(rows + j * kBlock + c, kBlock, to + c * row + j, row);
       for (; j < row; j++)
         for (int c = 0; c < kBlock; c++) to[c * row + j] = first + j < units ? rows[j * kBlock + c] : 0.0f;
       to += kBlock * row;
@@ -540,10 +548,11 @@ void pack(const Pair& inputs, int64_t start, int64_t batch, float* to) {
   for (int part = 0; part < 2; part++) {
     int32_t columns = inputs.columns[part], i = 0;
     const float* from = inputs.data[part] + start * columns;
-    if (count == kBlock && columns >= kTurned)
-      for (; i < columns; i += kTurned) {
-        if (i + kTurned > columns) i = columns - kTurned;  // the last tile overlaps the previous one
-        for (int b = 0; b < kBlock; b += kWidth) transpose(from + b * columns + i, columns, to + i * kBlock + b, kBlock);
+    if (count == kBlock && columns >= kTransposed)
+      for (; i < columns; i += kTransposed) {
+        if (i + kTransposed > columns) i = columns - kTransposed;  // the last tile overlaps the previous one
+        for (int b = 0; b < kBlock; b += kWidth)
+          transpose(from + b * columns + i, columns, to + i * kBlock + b, kBlock);
       }
     for (; i < columns; i++) {
       for (int64_t b = 0; b < count; b++) to[i * kBlock + b] = from[b * columns + i];
@@ -808,14 +817,14 @@ RLOTTERY_INLINE Words threefry(const uint32_t key[2], Bits counter) {
   const uint32_t keys[3] = {key[0], key[1], key[0] ^ key[1] ^ 0x1BD11BDAu};
   Bits a = keys[0] - Bits{}, b = counter + keys[1];
 #pragma GCC unroll 5
-  for (uint32_t round = 0; round < 5; round++) {
-    if (round % 2) {
+  for (uint32_t group = 0; group < 5; group++) {  // of four rounds
+    if (group % 2) {
       mix<17>(a, b), mix<29>(a, b), mix<16>(a, b), mix<24>(a, b);
     } else {
       mix<13>(a, b), mix<15>(a, b), mix<26>(a, b), mix<6>(a, b);
     }
-    a += keys[(round + 1) % 3];
-    b += keys[(round + 2) % 3] + round + 1;
+    a += keys[(group + 1) % 3];
+    b += keys[(group + 2) % 3] + group + 1;
   }
   return {a, b};
 }
@@ -830,11 +839,11 @@ RLOTTERY_INLINE void for_words(const uint32_t key[2], int64_t count, F f) {
 }
 
 template <typename Vector, typename Number>
-RLOTTERY_INLINE void store_first(Vector from, int number, Number* to) {
-  if (number == kWidth)
+RLOTTERY_INLINE void store_first(Vector from, int count, Number* to) {
+  if (count == kWidth)
     __builtin_memcpy(to, &from, sizeof from);
   else
-    for (int c = 0; c < number; c++) to[c] = from[c];
+    for (int c = 0; c < count; c++) to[c] = from[c];
 }
 
 void random_words(const uint32_t key[2], int64_t count, uint32_t* high, uint32_t* low) {
@@ -844,11 +853,12 @@ void random_words(const uint32_t key[2], int64_t count, uint32_t* high, uint32_t
   });
 }
 
-// log(1 + x) for -1 < x <= 0, with the coefficients and in the order of the Cephes library (Moshier 1992): a rational
-// function near 0, otherwise a polynomial of the fraction of 1 + x, and its exponent times ln 2.
+// log(1 + x) for -1 < x <= 0, with the coefficients of the Cephes library (Moshier 1992): a rational function near 0,
+// otherwise a polynomial of the fraction of 1 + x, and its exponent times ln 2. It rounds as XLA's `log1p` does on
+// processors with fused multiplications and additions (jaxlib 0.10.2).
 RLOTTERY_INLINE Vec log_of_1_plus(Vec x) {
   Vec square = x * x;
-  Vec p = x * 4.527e-05f + 0x1.fe818ap-2f;
+  Vec p = x * 0x1.7bc096p-15f + 0x1.fe818ap-2f;
   p = p * x + 0x1.a509f4p+2f;
   p = p * x + 0x1.de9738p+4f;
   p = p * x + 0x1.e798ecp+5f;
@@ -863,7 +873,6 @@ RLOTTERY_INLINE Vec log_of_1_plus(Vec x) {
   Vec near = x + fused(square, splat(-0.5f), (x * square) * (p / q));
 
   constexpr float kRootOfHalf = 0x1.6a09e6p-1f;
-  constexpr float kLog2High = 0x1.63p-1f, kLog2Low = -0x1.bd0106p-13f;  // their sum is ln 2
   Bits bits = (Bits)(x + 1.0f);
   Vec exponent = __builtin_convertvector((Integers)(bits >> 23) - 127, Vec) + 1.0f;
   Vec fraction = (Vec)((bits & 0x807fffffu) | 0x3f000000u);  // 0.5 to 1

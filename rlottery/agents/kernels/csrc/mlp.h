@@ -61,8 +61,8 @@ struct Kernels {
                    float* gradient, float* const input_gradient[2], const int32_t columns[2], float* scratch);
   // Observations (batch, in) to outputs (batch, out). Each output is, to the bit, what it is for its observation alone.
   void (*act)(const Mlp&, const float* parameters, const float* inputs, int64_t batch, float* outputs, float* scratch);
-  // The words of counters 0 to count - 1 (fewer than 2^32) by Threefry-2x32 with 20 rounds, as in JAX (Salmon et al. 2011,
-  // "Parallel random numbers: as easy as 1, 2, 3").
+  // The words of counters 0 to count - 1 (fewer than 2^32) by Threefry-2x32 with 20 rounds, as in JAX (Salmon et al.
+  // 2011, "Parallel random numbers: as easy as 1, 2, 3").
   void (*random_words)(const uint32_t key[2], int64_t count, uint32_t* high, uint32_t* low);
   // Standard normal numbers from these words, as JAX makes them.
   void (*normals)(const uint32_t key[2], int64_t count, float* to);
