@@ -105,12 +105,13 @@ def training_loop(work: str, rounds: int) -> list[dict[str, float]]:
     loop_seconds: list[float] = []
     update_seconds: list[float] = []
     environment_seconds: list[float] = []
-    began = 0.0
+    began, seen = 0.0, 0
 
-    def tick(step: int) -> None:
-        nonlocal began
-        if step < EPISODE_STEPS or step % PIECE_STEPS:
+    def tick(step: int) -> None:  # after the environment's step, and again after each of its updates
+        nonlocal began, seen
+        if step < EPISODE_STEPS or step % PIECE_STEPS or step == seen:
             return
+        seen = step
         if step > EPISODE_STEPS:
             loop_seconds.append((time.monotonic() - began) / PIECE_STEPS)
             update_seconds.append(_seconds_each(update, PIECE_UPDATES))
