@@ -23,7 +23,7 @@ _BITS = 32
 def standard_normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Independent standard normal numbers, float32: what `jax.random.normal` gives, by the kernels for `KERNELS`.
 
-    The portable kernels don't round as XLA does, which can use wider instructions than they, so JAX draws there.
+    XLA may use instructions that the portable kernels don't, and then rounds otherwise: with these, JAX draws.
     """
     by_kernels = jax.random.key_impl(key) == KERNELS and loaded_instruction_set() != PORTABLE
     if not by_kernels or not _counts_in_order():
