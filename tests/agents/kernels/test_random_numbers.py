@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rlottery.agents.kernels.library import find, register
+from rlottery.agents.kernels.native import call
 from rlottery.agents.kernels.random_numbers import KERNELS, standard_normal
 from rlottery.agents.sac import SAC
 from rlottery.training.compilation import compile_update, compiler_options
@@ -37,16 +38,18 @@ def kernels() -> None:
     register()
 
 
+def drawn_both_ways(
+    draw: Callable[[jax.Array, tuple[int, ...]], jax.Array], shape: tuple[int, ...], words: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """What JAX draws for a key with these words, and what the kernels draw."""
+    own, ours = jax.random.wrap_key_data(words), jax.random.wrap_key_data(words, impl=KERNELS)
+    return draw(own, shape), draw(ours, shape)
+
+
 @pytest.mark.parametrize("name", DRAWS)
 def test_numbers_are_those_of_jax(name: str) -> None:
-    draw = DRAWS[name]
     for shape in SHAPES:
-
-        @jax.jit
-        def both(words: jax.Array, shape: tuple[int, ...] = shape) -> tuple[jax.Array, jax.Array]:
-            own, ours = jax.random.wrap_key_data(words), jax.random.wrap_key_data(words, impl=KERNELS)
-            return draw(own, shape), draw(ours, shape)
-
+        both = jax.jit(partial(drawn_both_ways, DRAWS[name], shape))
         for words in ([0, 0], [0, 1], [2**32 - 1, 2**32 - 1], [0x13198A2E, 0x03707344]):
             expected, found = both(np.array(words, np.uint32))
             assert expected.shape == found.shape and expected.dtype == found.dtype
@@ -67,13 +70,8 @@ def test_normal_numbers_are_those_of_jax(name: str) -> None:
     """With AVX2 to the bit. With AVX-512, JAX may fuse other multiplications and additions than the kernels do."""
     draw, large = NORMAL[name], [(2**19, 4)] if name == "alone" else []
     for shape in (*SHAPES, *large):
-
-        @partial(jax.jit, compiler_options=compiler_options() | AS_USERS_HAVE_IT)
-        def both(words: jax.Array, shape: tuple[int, ...] = shape) -> tuple[jax.Array, jax.Array]:
-            own, ours = jax.random.wrap_key_data(words), jax.random.wrap_key_data(words, impl=KERNELS)
-            return draw(own, shape), draw(ours, shape)
-
-        expected, found = map(np.asarray, both(np.array([1, 2], np.uint32)))
+        both = jax.jit(partial(drawn_both_ways, draw, shape), compiler_options=compiler_options() | AS_USERS_HAVE_IT)
+        expected, found = map(np.asarray, both(WORDS))
         assert expected.shape == found.shape and expected.dtype == found.dtype == np.float32
         np.testing.assert_array_max_ulp(found, expected, maxulp=0 if EXACT else 4)
         if shape in large:
@@ -118,8 +116,8 @@ def test_a_normal_number_depends_on_its_place_alone() -> None:
 
 def test_words_follow_the_paper() -> None:
     """The known answer of the authors' library Random123 for counter 0 and key 0."""
-    call = jax.ffi.ffi_call("rlottery_random_words", jax.ShapeDtypeStruct((2, 1), np.uint32))
-    assert np.asarray(call(np.zeros(2, np.uint32)))[:, 0].tolist() == [0x6B200159, 0x99BA4EFE]
+    (words,) = call("rlottery_random_words", (2, 1), dtype=np.uint32)(np.zeros(2, np.uint32))
+    assert np.asarray(words)[:, 0].tolist() == [0x6B200159, 0x99BA4EFE]
 
 
 def test_older_order_of_jax() -> None:
