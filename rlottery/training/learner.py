@@ -2,6 +2,7 @@
 
 import ctypes
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -79,7 +80,7 @@ class Learner(ABC):
         """Exploring actions (n, act) for `observations` (n, obs) at consecutive steps. Each is what `act` gives."""
         rows = enumerate(self.outputs_together(observations), start=first_step)
         explore, noise = self.algorithm.explore, self._noise
-        return np.stack([explore(row, noise.at(step), steps_before + step, self._settings) for step, row in rows])
+        return stacked([explore(row, noise.at(step), steps_before + step, self._settings) for step, row in rows])
 
     def act_deterministic(self, observation: np.ndarray) -> np.ndarray:
         """The deterministic action (act,) that is evaluated."""
@@ -89,7 +90,7 @@ class Learner(ABC):
     def act_deterministic_together(self, observations: np.ndarray) -> np.ndarray:
         """Deterministic actions (n, act) for `observations` (n, obs). Each is what `act_deterministic` gives."""
         outputs = self.outputs_together(observations)
-        return np.stack([self.algorithm.deterministic(row, self._spec) for row in outputs])
+        return stacked([self.algorithm.deterministic(row, self._spec) for row in outputs])
 
 
 class CpuLearner(Learner):
@@ -205,19 +206,35 @@ class _CompactOutputs:
         numbers, which = _pointer(self._numbers, np.int64), ctypes.c_int64(number_of(activation))
         self._before = (numbers, ctypes.c_int64(len(self._numbers)), which)
         self._after = (ctypes.c_int64(layout.size), _pointer(pattern, np.int32), ctypes.c_int64(len(pattern)))
+        self._make_room(1)
 
     def __call__(self, vector: jax.Array, observations: np.ndarray) -> np.ndarray:
-        given = np.ascontiguousarray(observations, np.float32)
-        if given.ndim != 2 or given.shape[1] != self._inputs:
-            raise ValueError(f"observations have the shape ({self._inputs},), not {given.shape[1:]}")
+        if len(observations) != len(self._given):
+            self._make_room(len(observations))
+        if observations.shape != self._given.shape:
+            raise ValueError(f"observations have the shape ({self._inputs},), not {observations.shape[1:]}")
         if vector.shape != (self._size,) or vector.dtype != np.float32:
             raise ValueError(f"the network has {self._size} float32 parameters, not {vector.shape} of {vector.dtype}")
+        self._given[:] = observations
         parameters = ctypes.c_void_p(vector.unsafe_buffer_pointer())
-        outputs = np.empty((len(given), self._outputs), np.float32)
-        pointers = ctypes.c_void_p(given.ctypes.data), ctypes.c_int64(len(given)), ctypes.c_void_p(outputs.ctypes.data)
-        if self._call(*self._before, parameters, *self._after, *pointers):
+        if self._call(*self._before, parameters, *self._after, *self._room):
             raise AssertionError("the compact network doesn't fit its layout")
-        return outputs
+        return self._found.copy()
+
+    def _make_room(self, number: int) -> None:
+        """The memory for this number of observations and their outputs, which calls use until the number changes.
+
+        To make it for each call, and pointers to it, takes longer than the call.
+        """
+        self._given = np.empty((number, self._inputs), np.float32)
+        self._found = np.empty((number, self._outputs), np.float32)
+        given, found = (ctypes.c_void_p(array.ctypes.data) for array in (self._given, self._found))
+        self._room = given, ctypes.c_int64(number), found
+
+
+def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """`np.stack`, which takes microseconds, also of a single row: (n, ...)."""
+    return rows[0][None] if len(rows) == 1 else np.stack(rows)
 
 
 def _pointer(array: np.ndarray, dtype: Any) -> ctypes.c_void_p:

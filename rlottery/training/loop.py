@@ -19,7 +19,7 @@ from rlottery.storage.progress import Phase
 from rlottery.training.agent_metrics import agent_row
 from rlottery.training.dynamic_sparsity import DynamicSparsity
 from rlottery.training.evaluation import evaluate
-from rlottery.training.learner import Learner
+from rlottery.training.learner import Learner, stacked
 from rlottery.training.meters import EpisodeMeter, LossMeter
 from rlottery.training.minibatches import from_replay, from_rollout
 from rlottery.training.open_episodes import OpenEpisode, play_again
@@ -251,7 +251,7 @@ class _Collector:
         """
         episodes, before = self._episodes(loop), loop.episodes
         loop.env_steps += len(episodes)
-        actions = self._actions(loop, np.stack([episode.observation for episode in episodes]))
+        actions = self._actions(loop, stacked([episode.observation for episode in episodes]))
         for index, (environment, episode, action) in enumerate(zip(self._environments, episodes, actions, strict=True)):
             outcome = environment.step(action)
             ends = outcome.terminated, outcome.over

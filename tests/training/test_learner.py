@@ -105,6 +105,17 @@ def test_several_observations_have_the_actions_of_each_alone_to_the_bit(
 
 
 @pytest.mark.parametrize("kernels", FORMS)
+def test_outputs_that_were_given_stay_what_they_were(kernels: bool) -> None:
+    agent, observations = learner(ticket(0.9), kernels=kernels), np.stack([observation(seed) for seed in range(3)])
+    given = [agent.outputs_together(observations[:number]) for number in (1, 3, 1)]
+    kept = [outputs.copy() for outputs in given]
+    for number in (1, 3):
+        agent.outputs_together(1.0 + observations[:number])
+    assert all(map(np.array_equal, given, kept))
+    assert np.array_equal(given[0], given[2])
+
+
+@pytest.mark.parametrize("kernels", FORMS)
 def test_actions_follow_the_updates(kernels: bool) -> None:
     agent, given = learner(fresh(), kernels=kernels), observation()
     before = agent.act_deterministic(given)
