@@ -20,13 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.flops import METAWORLD, update_flops
+from benchmarks.machine import processor_name
 from benchmarks.peer_samples import ANCESTORS_DENSE, ANCESTORS_MASKS, OURS, Sample, to_csv, to_markdown
 from benchmarks.peers_figure import draw
 from benchmarks.ratios import harmonic_mean, share_of_limit
 from benchmarks.speed import GEMM_FLOPS
 from benchmarks.worker import Worker, WorkerError
 from rlottery.storage.disk import write_bytes
-from rlottery.study.versions import processor
 
 RESULTS = Path(__file__).parent / "results"
 PEERS_FOLDER = Path(__file__).parent / "peers"
@@ -144,7 +144,7 @@ def measure(ours: Worker, peers: Mapping[str, Worker], rounds: int, tickets: boo
 def write(samples: list[Sample], versions: Mapping[str, Mapping[str, str]], folder: Path) -> None:
     """Write the results so far, so that an interrupted run keeps them."""
     write_bytes(folder / "peers.csv", to_csv(samples).encode())
-    write_bytes(folder / "peers.md", to_markdown(samples, processor()["processor"], versions).encode())
+    write_bytes(folder / "peers.md", to_markdown(samples, processor_name(), versions).encode())
     draw(samples, folder / "peers.png")
 
 

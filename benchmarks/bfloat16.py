@@ -19,10 +19,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.machine import processor_name
 from benchmarks.result_tables import write_rows
 from rlottery.agents.kernels.build import FLAGS, VECTOR_FLAGS, find_compiler
 from rlottery.study.execution.cores import pin
-from rlottery.study.versions import processor
 
 SOURCE = Path(__file__).with_suffix(".cc")
 BFLOAT16_FLAGS = ("-shared", "-mavx512bf16", "-mamx-tile", "-mamx-bf16")
@@ -76,7 +76,7 @@ def compare(seconds: Callable[..., float], width: int) -> list[dict[str, object]
                 "over_float32_bare": over_float32(form, False),
                 "gflops": round(2e-9 * width * width * BATCH / statistics.median(each[form, True] for each in rounds)),
                 "error": f"{error.value:.1e}",
-                "processor": processor()["processor"],
+                "processor": processor_name(),
             }
         )
     return rows

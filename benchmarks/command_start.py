@@ -21,8 +21,8 @@ import tempfile
 import time
 from typing import NamedTuple
 
+from benchmarks.machine import processor_name
 from benchmarks.result_tables import write_rows
-from rlottery.study.versions import processor
 
 COMMANDS = {"python": None, "help": ["--help"], "arms": ["arms"], "status": ["status"], "doctor": ["doctor"]}
 RUN = "import sys; sys.argv[0] = 'rlottery'; from rlottery.__main__ import main; main()"
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="how often each command is started")
     parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=list(COMMANDS))
     asked = parser.parse_args()
-    name, rows = processor().get("processor", ""), list[dict[str, object]]()
+    name, rows = processor_name(), list[dict[str, object]]()
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "-c", RUN, "init"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
         found: dict[str, list[Used]] = {command: [] for command in asked.commands}

@@ -32,9 +32,9 @@ import numpy as np
 from jax.experimental import sparse
 
 from benchmarks.flops import METAWORLD
+from benchmarks.machine import processor_name
 from benchmarks.ratios import units_per_second
 from benchmarks.result_tables import write_rows
-from benchmarks.speed import cpu_model
 from benchmarks.worker import Worker
 from benchmarks.workloads import SETTINGS, SPEC, fresh_state
 from rlottery.agents.sac import SAC
@@ -85,7 +85,7 @@ def main() -> None:
 def measure(effort: Effort, gpu_price: float, core_price: float) -> Iterator[dict[str, object]]:
     """A row for each quantity, until `LIMIT_SECONDS` are nearly over; larger numbers of agents come later."""
     began, device = time.monotonic(), jax.devices()[0]
-    about = {"device": device.device_kind, "cpu": cpu_model()}
+    about = {"device": device.device_kind, "cpu": processor_name()}
 
     def row(what: str, agents: int, rate: float, watts: float | None, price: float | None) -> dict[str, object]:
         joules = None if watts is None else watts * RUN_UPDATES / rate

@@ -22,12 +22,12 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.machine import processor_name
 from benchmarks.made_studies import Sizes, write_run
 from rlottery.config import Config
 from rlottery.storage.paths import Store
 from rlottery.storage.study_record import note_command
 from rlottery.storage.trained_with import trained_with
-from rlottery.study.versions import processor
 
 RESULTS = Path(__file__).parent / "results" / "report_scale.csv"
 TASK, SPARSITY = "task-a", 0.9
@@ -64,7 +64,7 @@ def measure(code: str, width: int, sizes: Sequence[int]) -> Iterator[list[object
         print(
             f"{runs:,} runs, 2 x {width}: {seconds:.1f} s, {most:.0f} MiB, growth {growth or 'not known'}", flush=True
         )
-        name = processor().get("processor", "")
+        name = processor_name()
         yield [code, name, width, runs, f"{seconds:.1f}", growth, f"{most:.0f}", f"{page:.1f}"]
 
 

@@ -50,6 +50,7 @@ import yaml
 from rich.console import Console
 
 from benchmarks.finished_jobs import WARMUP_STEPS, FinishedJobs
+from benchmarks.machine import processor_name
 from benchmarks.made_studies import Sizes
 from rlottery.config import Config
 from rlottery.errors import RlotteryError
@@ -68,7 +69,6 @@ from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import STAGES, Job, list_jobs, untrained_jobs
 from rlottery.study.planning.plan import JobState, plan_study
 from rlottery.study.planning.trials import record_trials, try_tasks
-from rlottery.study.versions import processor
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "scale.csv"
@@ -188,7 +188,7 @@ def keep(row: Sequence[object]) -> None:
 def measure(code: str, sizes: Sequence[int], evaluations: int, parts: Sequence[str]) -> Iterator[list[object]]:
     """A row for each part and number of runs, smallest first."""
     before: dict[str, tuple[int, float]] = {}
-    name = processor().get("processor", "")
+    name = processor_name()
     for runs in sizes:
         with tempfile.TemporaryDirectory() as folder:
             write_config(Path(folder), runs, evaluations)

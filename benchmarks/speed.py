@@ -8,7 +8,6 @@ import argparse
 import json
 import os
 import platform
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -20,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.flops import METAWORLD, update_flops, with_unread_gradients
+from benchmarks.machine import processor_name
 from benchmarks.ratios import harmonic_mean, scaling, share_of_limit, share_of_serial_rate, summarise
 from benchmarks.worker import Worker, WorkerError
 from rlottery.study.execution.cores import available_cores
@@ -264,24 +264,11 @@ def _digits(value: float) -> str:
 
 def _describe_machine() -> dict[str, Any]:
     return {
-        "cpu": cpu_model(),
+        "cpu": processor_name(),
         "cores": len(available_cores()),
         "system": platform.platform(),
         "python": platform.python_version(),
     }
-
-
-def cpu_model() -> str:
-    """The name of this machine's processor."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    if platform.system() == "Darwin":
-        command = ["sysctl", "-n", "machdep.cpu.brand_string"]
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    return platform.processor() or platform.machine()
 
 
 def main() -> None:

@@ -19,12 +19,12 @@ from itertools import product
 import numpy as np
 
 from benchmarks.flops import METAWORLD, update_flops
+from benchmarks.machine import processor_name
 from benchmarks.ratios import harmonic_mean, units_per_second
 from benchmarks.result_tables import write_rows
 from benchmarks.worker import Worker
 from benchmarks.workloads import GEMM_SIZE, REPLAY_SIZE, SPEC, Agent, gemm, random_replay
 from rlottery.agents.kernels.library import find
-from rlottery.study.versions import processor
 from rlottery.training.replay_buffer import ReplayBuffer
 
 WIDTHS, BATCHES = (256, 512, 1024), (256, 1024, 4096)
@@ -76,7 +76,7 @@ def compare(worker: Worker, width: int, batch: int, rounds: int) -> Iterator[dic
             "ticket_over_dense": round(statistics.median(ratios), 2),
             "dense_over_gemm_limit": round(statistics.median(shares), 3),
             "dense_updates_per_second": round(statistics.median(rates), 1),
-            "processor": processor()["processor"],
+            "processor": processor_name(),
             "kernels": str(find()),
         }
 

@@ -5,11 +5,11 @@
 Each checkout has been installed into its own .venv (`uv sync`). A study runs in a new folder each time. Each version
 has its own cache folder, empty at first: the first round shows what a new user waits for, the later ones what everybody
 else does. Prints wall-clock and processor seconds, medians over the later rounds, and writes all rounds to
-benchmarks/results/two_versions.csv. Needs idle cores: processor seconds also grow when cores are shared.
+benchmarks/results/two_versions.csv, where rows of other configs and processors stay. Needs idle cores: processor
+seconds also grow when cores are shared.
 """
 
 import argparse
-import csv
 import os
 import resource
 import subprocess
@@ -20,7 +20,9 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-RESULTS = Path(__file__).parent / "results" / "two_versions.csv"
+from benchmarks.machine import processor_name
+from benchmarks.result_tables import write_rows
+
 COMMANDS = {"--help": ("--help",), "status": ("status", "study.yaml"), "arms": ("arms",), "run": ("run", "study.yaml")}
 """What is timed, in this order in each round. `status` sees an empty study, `run` does all of it."""
 
@@ -51,10 +53,22 @@ def main() -> None:
             for version in (versions if number % 2 == 0 else reversed(versions))
             for timed in one_round(version, versions[version], number, config, Path(place))
         ]
-    with RESULTS.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerows([Time._fields, *((*one[:3], f"{one.wall:.2f}", f"{one.processor:.2f}") for one in times)])
+    where = {"config": given.config.name, "machine": processor_name()}
+    commits = {version: commit_of(checkout) for version, checkout in versions.items()}
+    rows = [
+        where
+        | {"version": one.version, "commit": commits[one.version], "command": one.command, "round": one.round}
+        | {"wall": f"{one.wall:.2f}", "processor": f"{one.processor:.2f}"}
+        for one in times
+    ]
+    write_rows("two_versions.csv", rows, keep=tuple(where))
     print("\n".join(lines(times)))
+
+
+def commit_of(checkout: Path) -> str:
+    """The short name of the commit that a checkout has."""
+    command = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def one_round(version: str, checkout: Path, number: int, config: str, place: Path) -> list[Time]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import gpu, workloads
+from benchmarks import gpu, machine, workloads
 from benchmarks.flops import METAWORLD, Shapes, update_flops, with_unread_gradients
 from benchmarks.learning import against_sb3
 from benchmarks.learning.against_sb3 import OURS, THEIRS
@@ -116,6 +116,24 @@ class TestGpu:
             gpu.main()
         assert stopped.value.code == 2
         assert "uv sync --extra cuda12" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("info", "name"),
+    [
+        ("model name\t: Fast 9000\ncpu family\t: 6\nmodel\t\t: 207\n", "Fast 9000 (family 6, model 207)"),
+        ("model name\t: Fast 9000\n", "Fast 9000"),
+        ("Hardware\t: board\n", "arm"),
+    ],
+)
+def test_a_processor_has_its_family_and_model(
+    info: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{info}")
+    monkeypatch.setattr(machine, "_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    monkeypatch.setattr("platform.processor", lambda: "arm")
+    assert machine.processor_name() == name
 
 
 def test_two_versions_in_turns_by_the_median_of_the_later_rounds() -> None:
