@@ -79,6 +79,35 @@ def test_values_and_gradients_at_the_size_of_an_agent(sparsity: float, activatio
     check(([43, 256, 256, 1], [1 - sparsity] * 3, 256, 39, 1, activation))
 
 
+@pytest.mark.parametrize("widths", [[5, 40, 3], [43, 70, 33, 1]])
+def test_the_gradients_of_a_large_batch_are_added_part_by_part_in_the_order_of_its_transitions(
+    widths: list[int],
+) -> None:
+    """The kernels take 256 transitions at a time. Those with a gradient of zero change no bit of the others' sums."""
+    generator, batch, part = np.random.default_rng(0), 1_300, 256
+    layers, masks = random_network(generator, widths, [None] * (len(widths) - 1))
+    layout = layout_of(widths, masks)
+    vector, pattern = to_vector(layout, layers, masks), pattern_of(layout, masks)
+    inputs = generator.normal(size=(batch, widths[0])).astype(np.float32)
+    given_gradient = generator.normal(size=(batch, widths[-1])).astype(np.float32)
+
+    def gradient_of(rows: slice, of: np.ndarray) -> np.ndarray:
+        def network(vector: Any) -> jax.Array:
+            return compact_mlp(layout, "relu", vector, pattern, inputs[rows], inputs[rows, :0])
+
+        return np.asarray(jax.vjp(network, vector)[1](of[rows])[0])
+
+    for start in range(0, batch, part):
+        rows = slice(start, start + part)
+        only = np.zeros_like(given_gradient)
+        only[rows] = given_gradient[rows]
+        assert np.array_equal(gradient_of(slice(None), only), gradient_of(rows, given_gradient))
+    expected, _ = gradients(layers, masks, forward(layers, inputs), given_gradient)
+    found = from_vector(layout, gradient_of(slice(None), given_gradient), masks)
+    for one, wanted in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one["kernel"], wanted["kernel"], rtol=2e-5, atol=2e-4)
+
+
 def check_tanh() -> None:
     """Every 1,009th float, and those where tanh becomes 1, through a hidden unit that passes on its input.
 

@@ -236,12 +236,22 @@ void dense_rows_backward(const float* weights, int32_t out, int32_t i, const flo
   }
 }
 
-// Gradients of the weights from input units i to i + M - 1 to N vectors of output units from j: sums over the batch.
-// `g` has rows of `g_row` numbers, one for each transition.
+// Gradients of the weights from input units i to i + M - 1 to N vectors of output units from j: sums over blocks, which
+// are added to those of earlier blocks with `more`. `g` has rows of `g_row` numbers, one for each transition.
 template <int M, int N>
 void dense_rows_weights(const float* x, int64_t x_block, const float* g, int64_t g_row, int64_t blocks, int32_t out,
-                        int32_t i, int32_t j, float* gw) {
+                        int32_t i, int32_t j, bool more, float* gw) {
   Vec acc[M][N] = {};
+  if (more)
+    for (int m = 0; m < M; m++) {
+      const float* from = gw + int64_t{i + m} * out + j;
+      for (int n = 0; n < N; n++) {
+        if (j + (n + 1) * kWidth <= out)
+          acc[m][n] = load(from + n * kWidth);
+        else
+          for (int c = 0; c < kWidth && j + n * kWidth + c < out; c++) acc[m][n][c] = from[n * kWidth + c];
+      }
+    }
   for (int64_t block = 0; block < blocks; block++)
     accumulate<M, N>(acc, x + block * x_block + int64_t{i} * kBlock, kBlock, 1, g + block * kBlock * g_row, g_row,
                      kBlock);
@@ -299,18 +309,24 @@ struct DenseWeights {
   const float* g_by_column;
   int64_t blocks;
   int32_t out;
+  bool more;
   float* gw;
   template <int M>
   void operator()(int32_t i) const {
     int32_t j = 0;
-    for (; j + kPanel <= padded(out); j += kPanel)
-      dense_rows_weights<M, kTileVectors>(x, x_block, g_by_column + j * blocks * kBlock, kPanel, blocks, out, i, j, gw);
+    for (; j + kPanel <= padded(out); j += kPanel) {
+      const float* panel = g_by_column + j * blocks * kBlock;
+      dense_rows_weights<M, kTileVectors>(x, x_block, panel, kPanel, blocks, out, i, j, more, gw);
+    }
     const float* rest = g_by_column + j * blocks * kBlock;
     int64_t row = padded(out) - j;
     for (int32_t c = 0; c < row; c += kWidth)
-      dense_rows_weights<M, 1>(x, x_block, rest + c, row, blocks, out, i, j + c, gw);
+      dense_rows_weights<M, 1>(x, x_block, rest + c, row, blocks, out, i, j + c, more, gw);
   }
 };
+
+constexpr int64_t kTurned = 4;  // blocks whose gradients are transposed together: they stay in the second-level cache
+RLOTTERY_INLINE int64_t turned(int64_t blocks) { return blocks < kTurned ? blocks : kTurned; }
 
 constexpr int kTransposed = 4;  // columns that `transpose` makes rows of
 
@@ -531,14 +547,14 @@ int64_t kept_floats(const Mlp& mlp, int64_t batch) {
 bool needs_rows(const Mlp& mlp, int32_t l) { return l + 1 == mlp.depth || mlp.layer[l + 1].kind == kFull; }
 
 // Forward: one block of all units, their settled numbers, and the weights of full layers as panels. Backward: the
-// gradients of two layers' outputs, and additionally either one of these transposed or one block of the inputs'
+// gradients of two layers' outputs, and additionally either some blocks of these transposed or one block of the inputs'
 // gradients.
 int64_t scratch_floats(const Mlp& mlp, int64_t batch) {
-  int64_t columns = blocks_of(batch) * kBlock, widest = widest_outputs(mlp);
+  int64_t blocks = blocks_of(batch), columns = blocks * kBlock, widest = widest_outputs(mlp);
   int64_t forward = units_of(mlp) * (kBlock + 1);
   for (int32_t l = 0; l < mlp.depth; l++) forward += mlp.layer[l].kind == kFull ? mlp.layer[l].count : 0;
-  int64_t turned = padded(widest) * columns, inputs = int64_t{mlp.layer[0].in} * kBlock;
-  int64_t backward = 2 * widest * columns + (turned > inputs ? turned : inputs);
+  int64_t by_column = padded(widest) * turned(blocks) * kBlock, inputs = int64_t{mlp.layer[0].in} * kBlock;
+  int64_t backward = 2 * widest * columns + (by_column > inputs ? by_column : inputs);
   return forward > backward ? forward : backward;
 }
 
@@ -625,8 +641,11 @@ void layer_gradient(const Layer& layer, const float* x, int64_t x_block, const f
     sparse_weights(layer, x, x_block, g, g_block, blocks, settled, of_bias, of_values);
     return;
   }
-  by_column(g, g_block, layer.out, blocks, scratch);
-  by_rows(layer.in, DenseWeights{x, x_block, scratch, blocks, layer.out, of_values});
+  for (int64_t first = 0; first < blocks; first += kTurned) {
+    int64_t count = turned(blocks - first);
+    by_column(g + first * g_block, g_block, layer.out, count, scratch);
+    by_rows(layer.in, DenseWeights{x + first * x_block, x_block, scratch, count, layer.out, first > 0, of_values});
+  }
 }
 
 // Proceeds layer by layer, so that a layer's weights and the gradient of its outputs are read while in the cache.
