@@ -233,7 +233,7 @@ class _CompactOutputs:
 
 
 def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """`np.stack`, which takes microseconds, also of a single row: (n, ...)."""
+    """Rows as one array, (n, ...). A single row isn't copied: `np.stack` would take microseconds at each step."""
     return rows[0][None] if len(rows) == 1 else np.stack(rows)
 
 
