@@ -5,7 +5,8 @@
 Sizes of Meta-World's tasks (39 inputs, 4 actions), two layers of 256 units, batches of 256, one core. Dense agent and
 tickets are updated in turns in one pinned process, and the result is the median over rounds of the ratio of their
 rates. Masks are random (uniform, erk), or keep the highest Taylor scores of a fresh agent (global, one ranking for each
-group). Writes benchmarks/results/algorithm_speed.csv.
+group). Writes benchmarks/results/algorithm_speed.csv, with the processor's name and the kernels in every row. Rows of
+other processors and kernels stay there.
 """
 
 import argparse
@@ -19,12 +20,14 @@ import jax
 import numpy as np
 
 from benchmarks.flops import METAWORLD
+from benchmarks.machine import processor_name
 from benchmarks.ratios import harmonic_mean, units_per_second
 from benchmarks.result_tables import write_rows
 from benchmarks.worker import Worker
 from rlottery.agents.algorithms import ALGORITHMS
 from rlottery.agents.base import functions_of, kernels, nest_masks
 from rlottery.agents.description import Description, Spec
+from rlottery.agents.kernels.library import find
 from rlottery.config import Config
 from rlottery.pruning.criteria import score, statistics_for
 from rlottery.pruning.prune import Rule, prune
@@ -44,7 +47,7 @@ def main() -> None:
     parser.add_argument("--core", type=int, default=0, help="the core to measure on")
     arguments = parser.parse_args()
     with Worker(arguments.core) as worker:
-        write_rows("algorithm_speed.csv", list(compare(worker)))
+        write_rows("algorithm_speed.csv", list(compare(worker)), keep=("algorithm", "processor", "kernels"))
 
 
 def compare(worker: Worker) -> Iterator[dict[str, object]]:
@@ -69,6 +72,8 @@ def compare(worker: Worker) -> Iterator[dict[str, object]]:
                     "sparsity": sparsity,
                     "ticket_over_dense": round(statistics.median(ratios), 2),
                     "dense_updates_per_second": round(statistics.median(rates)),
+                    "processor": processor_name(),
+                    "kernels": str(find()),
                 }
 
 
