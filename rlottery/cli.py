@@ -148,12 +148,14 @@ def run(
             )
         )
         return
+    from rlottery.report.terminal import terminal
     from rlottery.study.planning.plan import left_to_other_method, plan_study
+    from rlottery.study.reporting import plain_printer
     from rlottery.study.resources.estimate import estimate_table
 
     with plain_errors():
         loaded = _tracked_by(config_to_run(path, extra), track)
-        tracked = plan_study(loaded, pruning_method, chosen, names)
+        tracked = plan_study(loaded, pruning_method, chosen, names, plain_printer(terminal()))
         other = None if names is not None else left_to_other_method(loaded, pruning_method, chosen, tracked)
         _print(estimate_table(loaded, tracked, None if asked is None else asked.size(), other))
 

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from rlottery.config.fields import Section
-from rlottery.config.groups import ALGORITHMS, ALL_GROUPS, GROUPS, ON_POLICY
+from rlottery.config.groups import ALGORITHMS, ALL_GROUPS, DEFAULT_ALGORITHM, GROUPS, ON_POLICY
 from rlottery.config.models import Config, config_to_dict
 from rlottery.config.recipes import KEYS, PrunedRecipe
 from rlottery.config.tracking import Tracking
@@ -25,6 +25,8 @@ from rlottery.errors import ConfigError, MaskError, or_closest
 Settings = TypeVar("Settings", bound=BaseModel)
 _SEEDS_SPELT_OUT = 20
 """Up to so many seeds, a message writes out the list."""
+_LISTS = ("tasks", "arms", "contrasts")
+"""Keys whose entries have keys: no place for one that has no entry."""
 _LONGEST_EXAMPLE = 200
 """The longest value that a message repeats."""
 
@@ -152,7 +154,7 @@ def _checked(document: Document, model: type[Settings]) -> Settings:
         for details in error.errors(include_url=False):
             place = _place(details, document)
             hint = _quotes(details, place, document) or _in_brackets(details, place, document, model)
-            document.fault(place, _problem(details, model) + hint)
+            document.fault(place, _problem(details, model, document.value.get("algorithm", DEFAULT_ALGORITHM)) + hint)
     if config is None or document.faults:
         raise ConfigError(document.message())
     return config
@@ -169,11 +171,12 @@ def _place(details: ErrorDetails, document: Document) -> KeyPath:
     return next((place for place in places if document.origin(place).override is not None), places[0])
 
 
-def _problem(details: ErrorDetails, model: type[BaseModel]) -> str:
+def _problem(details: ErrorDetails, model: type[BaseModel], algorithm: object) -> str:
+    """What is wrong, in words. Keys that this algorithm doesn't read are not suggested."""
     value = show(details["input"])
     match details["type"]:
         case "extra_forbidden":
-            return _unknown_key(details["loc"], model)
+            return _unknown_key(details["loc"], model, algorithm)
         case "missing":
             return "missing; it has no default"
         case "model_type" | "dict_type":
@@ -242,18 +245,29 @@ def _takes(model: type[BaseModel], document: Document, place: KeyPath, items: st
     return True
 
 
-def _unknown_key(path: KeyPath, model: type[BaseModel]) -> str:
+def _unknown_key(path: KeyPath, model: type[BaseModel], algorithm: object) -> str:
     fields = dict(model.model_fields)
     for part in path[:-1]:
         if isinstance(part, str):
             fields = _fields_of(fields[part].annotation)
     key = str(path[-1])
+    unread = set[str]()
+    if algorithm in ALGORITHMS:
+        unread |= {*ALGORITHMS, *ALL_GROUPS} - {algorithm, *GROUPS[algorithm]}
+        unread |= set(NOT_FOR_ROLLOUTS if algorithm in ON_POLICY else ())
     here = [name for name in KEYS if name in fields] if fields.keys() == set(KEYS) else list(fields)
+    here = [name for name in here if name not in unread]
+    # What the algorithm calls so is meant more often than what is spelt like it.
+    others = [name for name in model.model_fields if name not in (*ALGORITHMS, *_LISTS)]
+    known = [name for name in (algorithm, *others) if isinstance(name, str) and name in model.model_fields]
+    sections = [name for name in known if path[0] not in ("arms", name)]
+    named = [name for name in sections if key in set(_fields_of(model.model_fields[name].annotation)) - unread]
+    if named[:1] == [algorithm]:
+        return f"unknown key; did you mean '{dotted((named[0], key))}'?"
     if hint := or_closest(key, here):
         return f"unknown key{hint}"
-    for name, field in model.model_fields.items() if path[0] != "arms" else ():
-        if key in _fields_of(field.annotation):
-            return f"unknown key; did you mean '{dotted((name, key))}'?"
+    if named:
+        return f"unknown key; did you mean '{dotted((named[0], key))}'?"
     if "." in key:
         return "unknown key; in a file keys are nested, not joined by dots"
     return f"unknown key; the keys here are {', '.join(here)}"

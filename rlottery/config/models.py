@@ -39,7 +39,7 @@ from rlottery.config.fields import (
     one_of,
 )
 from rlottery.config.groups import ALGORITHMS, ALL_GROUPS, DEFAULT_ALGORITHM, GROUPS, NETWORKS, ON_POLICY, AlgorithmName
-from rlottery.config.numbers import LARGEST_COUNT, fault, nearest_divisors, nearest_multiples
+from rlottery.config.numbers import LARGEST_COUNT, either_multiple, fault, nearest_divisors, nearest_multiples
 from rlottery.config.recipes import PrunedRecipe, Recipe, SparseTrainingRecipe, TransferRecipe, parse_recipe
 from rlottery.config.sections import (
     MOST_EPISODES,
@@ -82,6 +82,12 @@ _UPDATES_ON_ROLLOUTS = (("ppo", "epochs"), ("ppo", "rollout_steps"), ("ppo", "ba
 _ENVIRONMENTS = (("training", "environments"), _STEPS)
 _EXPLORATION = (("dqn", "exploration_end"), ("dqn", "exploration_start"))
 _TARGET = (("dqn", "target_interval"), *_UPDATES)
+_DELAY = (("td3", "policy_delay"), *_UPDATES)
+
+_WHY_NOT_FOR_ROLLOUTS = {
+    "warmup_steps": "it learns from its own rollouts from the first step on, so there is no warm-up",
+    "updates_per_step": "it updates on each rollout, as rollout_steps, epochs and batch_size say",
+}
 
 MOST_RUNS = 200_000
 """The most runs of a study."""
@@ -234,14 +240,35 @@ class Config(Section):
         return value
 
     @model_validator(mode="after")
+    def _only_what_is_read(self) -> Self:
+        """Check that what this algorithm doesn't read is left out: networks, sections and keys of other algorithms."""
+        own = f"the networks of {self.algorithm} are {' and '.join(self.groups)}"
+        use = listed([f"network.{name}" for name in self.groups])
+        found: list[tuple[KeyPath, str]] = [
+            (("network", group), f"`network.{group}` is of another algorithm; {own}: use {use}")
+            for group in ALL_GROUPS
+            if group in self.network.model_fields_set and group not in self.groups
+        ]
+        places: list[tuple[KeyPath, Self | Task]] = [((), self)]
+        places += [(("tasks", index), task) for index, task in enumerate(self.tasks)]
+        for place, section in places:
+            for name in ALGORITHMS:
+                if name != self.algorithm and name in section.model_fields_set:
+                    text = dotted((*place, name))
+                    problem = f"`{text}` has settings of {name}, but `algorithm` is {self.algorithm}; remove `{text}`"
+                    found.append(((*place, name), f"{problem}, or set `algorithm: {name}`"))
+            for key in NOT_FOR_ROLLOUTS if self.algorithm in ON_POLICY else ():
+                if key in section.training.model_fields_set:
+                    path = (*place, "training", key)
+                    problem = f"`{dotted(path)}` doesn't apply to {self.algorithm}: {_WHY_NOT_FOR_ROLLOUTS[key]}"
+                    found.append((path, f"{problem}; remove it"))
+        if found:
+            raise _all_at(found, ("algorithm",))
+        return self
+
+    @model_validator(mode="after")
     def _own_groups(self) -> Self:
-        """Check that only groups of the algorithm are named, and let every sparsity have the shares of these alone."""
-        for group in ALL_GROUPS:
-            if group in self.network.model_fields_set and group not in self.groups:
-                own = f"the networks of {self.algorithm} are {' and '.join(self.groups)}"
-                use = listed([f"network.{name}" for name in self.groups])
-                problem = f"`network.{group}` is of another algorithm; {own}: use {use}"
-                raise _at(("network", group), problem, ("algorithm",))
+        """Let every sparsity have the shares of the algorithm's groups alone, and check that none names others."""
 
         def shares(place: KeyPath, given: Sparsity) -> Sparsity:
             if (found := given.restricted(self.groups)) is None:
@@ -324,42 +351,6 @@ class Config(Section):
             raise fault("must have at least one entry; without this key, a study has the arms of pruning")
         return arms
 
-    @model_validator(mode="after")
-    def _one_algorithm(self) -> Self:
-        """Check that the sections of other algorithms are left out: nothing would read them."""
-        places: list[tuple[KeyPath, Section]] = [((), self)]
-        places += [(("tasks", index), task) for index, task in enumerate(self.tasks)]
-        for name in ALGORITHMS:
-            for place, section in places:
-                if name != self.algorithm and name in section.model_fields_set:
-                    section_text = dotted((*place, name))
-                    raise _at(
-                        (*place, name),
-                        f"`{section_text}` has settings of {name}, but `algorithm` is {self.algorithm}; remove "
-                        f"`{section_text}`, or set `algorithm: {name}`",
-                        ("algorithm",),
-                    )
-        return self
-
-    @model_validator(mode="after")
-    def _no_warmup_of_rollouts(self) -> Self:
-        """Check that keys of training that on-policy algorithms don't read are left out."""
-        if self.algorithm not in ON_POLICY:
-            return self
-        why = {
-            "warmup_steps": "it learns from its own rollouts from the first step on, so there is no warm-up",
-            "updates_per_step": "it updates on each rollout, as rollout_steps, epochs and batch_size say",
-        }
-        places: list[tuple[KeyPath, Training]] = [((), self.training)]
-        places += [(("tasks", index), task.training) for index, task in enumerate(self.tasks)]
-        for place, training in places:
-            for key in NOT_FOR_ROLLOUTS:
-                if key in training.model_fields_set:
-                    path = (*place, "training", key)
-                    problem = f"`{dotted(path)}` doesn't apply to {self.algorithm}: {why[key]}; remove it"
-                    raise _at(path, problem, ("algorithm",))
-        return self
-
     @model_serializer(mode="wrap")
     def _what_is_chosen(self, as_usual: Callable[[Self], dict[str, Any]]) -> dict[str, Any]:
         """Without the keys that don't apply to this study, as the records of earlier versions have it."""
@@ -387,17 +378,17 @@ class Config(Section):
         """Check keys against each other, for every task with its own settings."""
         errors: list[InitErrorDetails] = []
         for index, task in enumerate(self.tasks):
-            training = self.training_for(task)
+            training, own = self.training_for(task), self.hyperparameters_for(task)
             steps, warmup = training.env_steps, training.warmup_steps
             updates, waits = training.updates_by(steps), training.first_update
             interval, scored = self.evaluation.interval, self.evaluation.score_evaluations
             episodes = self.evaluation.episodes
             made = self.evaluation.number(steps)
             at_once = training.environments
-            counts = {"env_steps": steps, "warmup_steps": warmup, "interval": interval}
             on_rollouts = isinstance(training, TrainingOnRollouts)
-            counts |= {"rollout_steps": training.stride} if on_rollouts else {}
-            uneven = [f"{key} ({value})" for key, value in counts.items() if value % at_once]
+            counts = {"training.env_steps": steps, "training.warmup_steps": warmup, "evaluation.interval": interval}
+            counts |= {"ppo.rollout_steps": training.stride} if on_rollouts else {}
+            uneven = {key: value for key, value in counts.items() if value % at_once}
             too_many = f"at most the evaluations of a run ({made}: one per {interval} steps in {steps})"
             rules = [
                 (warmup < steps, f"warmup_steps ({warmup}) must be less than env_steps ({steps})", _WARMUP),
@@ -415,18 +406,20 @@ class Config(Section):
                     _EPISODES,
                 ),
                 (scored <= made, f"score_evaluations ({scored}) must be {too_many}", _SCORED),
-                *_rules_of_rollouts(training, self.hyperparameters_for(task)),
-                *_rules_of_dqn(updates, self.hyperparameters_for(task)),
+                *_rules_of_rollouts(training, own),
+                *_rules_of_updates(updates, own),
                 (
                     warmup >= steps or updates > 0 or on_rollouts,
                     f"updates_per_step ({training.updates_per_step}) makes the first update after step {waits}, but "
-                    f"env_steps is {steps}; {at_the_least(max(steps - warmup, 1))}",
+                    f"env_steps is {steps}; {at_the_least(max(steps - warmup, 1), _needed_updates(own)[0])}",
                     _UPDATES,
                 ),
                 (
                     not uneven,
-                    f"environments ({at_once}) must divide {' and '.join(uneven)}"
-                    + nearest_divisors(at_once, *counts.values(), most=MOST_ENVIRONMENTS),
+                    f"environments ({at_once}) must divide "
+                    + " and ".join(f"{key} ({value})" for key, value in uneven.items())
+                    + nearest_divisors(at_once, *counts.values(), most=MOST_ENVIRONMENTS)
+                    + "".join(f"; or set {key} to {either_multiple(of, at_once)}" for key, of in uneven.items()),
                     _ENVIRONMENTS,
                 ),
                 (
@@ -488,18 +481,30 @@ def _rules_of_rollouts(training: Training, settings: Hyperparameters) -> Iterato
     )
 
 
-def _rules_of_dqn(updates: int, settings: Hyperparameters) -> Iterator[tuple[bool, str, KeyPaths]]:
-    """Whether a deep Q-network explores less and less, and its target is renewed; the problem; keys to change."""
-    if not isinstance(settings, DQNSettings):
-        return
-    start, end, interval = settings.exploration_start, settings.exploration_end, settings.target_interval
-    yield end <= start, f"exploration_end ({end:g}) must be at most exploration_start ({start:g})", _EXPLORATION
+def _rules_of_updates(updates: int, settings: Hyperparameters) -> Iterator[tuple[bool, str, KeyPaths]]:
+    """Whether a run makes enough updates for all of an agent to learn; the problem; keys to change.
+
+    And whether a deep Q-network explores less and less.
+    """
+    needed, text, without = _needed_updates(settings)
     yield (
-        interval <= updates or updates == 0,  # another rule is about no updates at all
-        f"{_key_text(settings, 'target_interval')} must be at most the updates of a run ({updates}): its target "
-        "would never be renewed",
-        _TARGET,
+        needed <= updates or updates == 0,  # another rule is about no updates at all
+        f"{text} must be at most the updates of a run ({updates}): {without}",
+        _TARGET if isinstance(settings, DQNSettings) else _DELAY,
     )
+    if isinstance(settings, DQNSettings):
+        start, end = settings.exploration_start, settings.exploration_end
+        yield end <= start, f"exploration_end ({end:g}) must be at most exploration_start ({start:g})", _EXPLORATION
+
+
+def _needed_updates(settings: Hyperparameters) -> tuple[int, str, str]:
+    """The updates until all of an agent has learned, the key that says so, and what happens without them."""
+    if isinstance(settings, DQNSettings):
+        text = _key_text(settings, "target_interval")
+        return settings.target_interval, text, "its target would never be renewed"
+    if isinstance(settings, TD3Settings):
+        return settings.policy_delay, _key_text(settings, "policy_delay"), "its actor would never be updated"
+    return 1, "", ""
 
 
 def _conflicts(recipe: Recipe, config: Config, task: Task) -> Iterator[tuple[KeyPath, str]]:
@@ -527,13 +532,19 @@ def _conflicts(recipe: Recipe, config: Config, task: Task) -> Iterator[tuple[Key
         for key, problem in recipe.updates.conflicts(training, evaluation.first_scored(steps)):
             yield ("schedule", recipe.kind, key), problem
     if step := recipe.rewind_step:
+        left = training.updates_by(steps - step)
+        needed_updates, of_key, without = _needed_updates(config.hyperparameters_for(task))
+        if 0 < left < needed_updates:  # none are another rule's
+            yield ("rewind", "step"), f"leaves the ticket {left} updates, fewer than {of_key}: {without}; lower it"
         # The remaining steps must be enough for the ticket's own warm-up, and for the evaluations that make its score.
         first, interval = training.first_update, evaluation.interval
         needed = max(first, interval, (evaluation.score_evaluations - 1) * interval + 1)
         if step < first:
             until = "until then the weights are the initial ones"
             after_warmup = f"above warmup_steps ({warmup})"
-            least = after_warmup if training.updates_every_step else f"at least {first} (the first update)"
+            possible = -(-first // training.stride) * training.stride
+            least = f"at least {possible} (the first update{'' if possible == first else f' is at {first}'})"
+            least = after_warmup if training.updates_every_step and possible == first else least
             yield ("rewind", "step"), f"must be {least}, not {step}: {until}"
         if step % training.stride:
             yield (
@@ -572,9 +583,16 @@ def _of_others(place: KeyPath, named: Iterable[str], algorithm: AlgorithmName) -
 
 def _at(place: KeyPath, problem: str, *others: KeyPath) -> ValidationError:
     """The error at that place, or at another one that the command line has set."""
-    return ValidationError.from_exception_data(
-        "Config", [InitErrorDetails(type=fault(problem, places=[place, *others]), loc=place, input=None)]
-    )
+    return _all_at([(place, problem)], *others)
+
+
+def _all_at(found: Sequence[tuple[KeyPath, str]], *others: KeyPath) -> ValidationError:
+    """The errors at those places, or at another one that the command line has set."""
+    details = [
+        InitErrorDetails(type=fault(problem, places=[place, *others]), loc=place, input=None)
+        for place, problem in found
+    ]
+    return ValidationError.from_exception_data("Config", details)
 
 
 def config_to_dict(config: Config) -> dict[str, Any]:

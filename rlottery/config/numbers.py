@@ -107,8 +107,17 @@ def nearest_divisors(number: int, *dividends: int, most: int = LARGEST_COUNT) ->
 
 def nearest_multiples(number: int, of: int) -> str:
     """``; the nearest are 2048 and 4096``: the closest multiples of `of`, below and above."""
+    return _nearest(number, _multiples(number, of))
+
+
+def either_multiple(number: int, of: int) -> str:
+    """``2048 or 4096``: the closest multiples of `of`, below and above."""
+    return " or ".join(map(str, _multiples(number, of)))
+
+
+def _multiples(number: int, of: int) -> list[int]:
     below = number // of * of
-    return _nearest(number, [below, below + of] if below else [of])
+    return [below, below + of] if below else [of]
 
 
 def _nearest(number: int, choices: Sequence[int]) -> str:

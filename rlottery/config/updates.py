@@ -16,6 +16,8 @@ LONGEST_FRACTION = 1_000
 
 
 def _number_of_updates(value: object) -> int | float:
+    if isinstance(value, str) and len(value) > 20 and value.isdecimal():  # too long to be read as a number
+        return _whole(value)
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
         return value if value % 1 else _whole(value)
     unquoted = "; leave the quotes out" if isinstance(value, str) and is_number(value) else ""
@@ -25,7 +27,7 @@ def _number_of_updates(value: object) -> int | float:
     )
 
 
-def _whole(value: float) -> int:
+def _whole(value: float | str) -> int:
     count: int = TypeAdapter(Count).validate_python(value)
     return count
 
@@ -80,7 +82,9 @@ class Updates(Section):
         if exact.denominator <= LONGEST_FRACTION:
             return None
         each = exact / self.every
-        even = each if each.numerator == 1 else each.limit_denominator(LONGEST_FRACTION)
+        even = Fraction(1, max(round(1 / each), 1))
+        if each * LONGEST_FRACTION > 1 and each.numerator > 1:
+            even = each.limit_denominator(LONGEST_FRACTION)
         near = Updates.model_construct(every=even.denominator, updates=even.numerator)
         return (
             f"must be a fraction that comes out even within {LONGEST_FRACTION:,} environment steps, not "
@@ -93,9 +97,10 @@ class Updates(Section):
         return self.every * math.ceil(1 / _exactly(self.updates))
 
 
-def at_the_least(steps: int) -> str:
-    """What to write for the fewest updates in a run with so many environment steps after its warm-up."""
-    return f"for a single update in a run, write {Updates(every=steps)}"
+def at_the_least(steps: int, updates: int = 1) -> str:
+    """What to write for so few updates in a run with so many environment steps after its warm-up."""
+    wanted = "a single update" if updates == 1 else f"{updates} updates"
+    return f"for {wanted} in a run, write {Updates(every=max(steps // updates, 1))}"
 
 
 @cache

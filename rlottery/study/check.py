@@ -51,7 +51,7 @@ def check_task(name: str, study: Config | None = None, say: Callable[[str], None
     refused = [kind for kind in trial.deviations if kind not in task.allow]
     allowed = [f"Allowed by the study: {trial.deviations[kind]}" for kind in trial.deviations if kind in task.allow]
     lines = [Text(line) for line in (*allowed, *trial.notes)]
-    problems = [f"{name}: {deviation_text(trial, kind)} {how_to_allow(task, refused)}" for kind in refused]
+    problems = [f"{name}: {deviation_text(trial, kind)} {how_to_allow(study, task, refused)}" for kind in refused]
     if study is not None:
         try:
             check_actions(study, name, Spec.of(trial))

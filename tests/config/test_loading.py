@@ -406,8 +406,10 @@ def test_fault_of_a_document(faults: Faults, text: str, message: str) -> None:
         (
             MINIMAL + "training: {environments: 3}\n",
             [
-                "config.yaml:3: training.environments: environments (3) must divide env_steps (25000) and warmup_steps "
-                "(1000) and interval (2500); the nearest are 2 and 4"
+                "config.yaml:3: training.environments: environments (3) must divide training.env_steps (25000) and "
+                "training.warmup_steps (1000) and evaluation.interval (2500); the nearest are 2 and 4; or set "
+                "training.env_steps to 24999 or 25002; or set training.warmup_steps to 999 or 1002; or set "
+                "evaluation.interval to 2499 or 2502"
             ],
         ),
         (
@@ -431,6 +433,26 @@ def test_keys_that_disagree(faults: Faults, text: str, expected: list[str]) -> N
 def test_score_may_count_every_evaluation(load: Callable[..., Config]) -> None:
     text = MINIMAL + "evaluation: {interval: 10000, score_evaluations: 3}"
     assert load(text).evaluation.score_evaluations == 3
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "key", "said"),
+    [
+        ("td3", "training.batch_size", "did you mean 'td3.batch_size'?"),
+        ("td3", "discount", "did you mean 'td3.discount'?"),
+        ("ppo", "training.rollout_steps", "did you mean 'ppo.rollout_steps'?"),
+        ("dqn", "training.exploration_steps", "did you mean 'dqn.exploration_steps'?"),
+        ("sac", "training.warmup_step", "did you mean 'warmup_steps'?"),
+        ("ppo", "training.warmup_step", "the keys here are env_steps, replay_capacity, environments"),
+        ("td3", "training.target_interval", "the keys here are env_steps, warmup_steps, updates_per_step"),
+        ("dqn", "network.hidden", "the keys here are q, activation"),
+        ("td3", "interval", "did you mean 'evaluation.interval'?"),
+        ("td3", "id", "the keys here are name, data"),
+    ],
+)
+def test_only_keys_that_the_algorithm_reads_are_suggested(faults: Faults, algorithm: str, key: str, said: str) -> None:
+    (line,) = faults(MINIMAL + f"algorithm: {algorithm}", f"{key}=1")
+    assert f"unknown key; {said}" in line
 
 
 def test_many_faults_are_cut_short(faults: Faults) -> None:

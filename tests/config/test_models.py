@@ -304,7 +304,7 @@ def test_training_on_rollouts_has_its_own_schedule(load: Callable[..., Config]) 
             "ppo: {epochs: 2000000000}",
             "config.yaml:4: ppo.epochs: would make 768,000,000,000 updates in a run; the most is 2,147,483,647",
         ),
-        ("training: {environments: 5}", "environments (5) must divide rollout_steps (2048); the nearest is 4"),
+        ("training: {environments: 5}", "environments (5) must divide ppo.rollout_steps (2048); the nearest is 4; or"),
         (
             "training: {replay_capacity: 2000}",
             "replay_capacity (2000) must be at least rollout_steps (2048, its default)",
@@ -561,11 +561,47 @@ class TestGroups:
                 "dqn: {target_interval: 24001}",
                 "target_interval (24001) must be at most the updates of a run (24000): its target would never be",
             ),
+            (
+                "td3",
+                "td3: {policy_delay: 24001}",
+                "policy_delay (24001) must be at most the updates of a run (24000): its actor would never be updated",
+            ),
+            (
+                "td3",
+                "training: {updates_per_step: {every: 24000}}",
+                "policy_delay (2, its default) must be at most the updates of a run (1)",
+            ),
+            ("td3", "training: {updates_per_step: {every: 24001}}", "for 2 updates in a run, write {every: 12000"),
+            (
+                "dqn",
+                "dqn: {target_interval: 10001}\narms: [{criterion: magnitude, sparsity: 0.5, rewind: {step: 14000}}]",
+                "arms.0.rewind.step: leaves the ticket 10000 updates, fewer than target_interval (10001): its target "
+                "would never be renewed; lower it",
+            ),
+            (
+                "td3",
+                "td3: {policy_delay: 10001}\narms: [{criterion: magnitude, sparsity: 0.5, rewind: {step: 14000}}]",
+                "leaves the ticket 10000 updates, fewer than policy_delay (10001): its actor would never be updated",
+            ),
         ],
     )
     def test_another_algorithms(self, faults: Faults, algorithm: str, keys: str, said: str) -> None:
         (line,) = faults(f"tasks: [a]\nseeds: [0]\nalgorithm: {algorithm}\n{keys}")
         assert said in line
+
+    def test_updates_that_are_just_enough(self, load: Callable[..., Config]) -> None:
+        study = "tasks: [a]\nseeds: [0]\nalgorithm: td3\n"
+        assert load(study + "td3: {policy_delay: 24000}").td3.policy_delay == 24_000
+        rewound = "td3: {policy_delay: 10000}\narms: [{criterion: magnitude, sparsity: 0.5, rewind: {step: 14000}}]"
+        assert load(study + rewound).rewind_steps == (14_000,)
+
+    def test_everything_of_another_algorithm_is_said_at_once(self, faults: Faults) -> None:
+        study = "tasks: [{id: a, sac: {discount: 0.9}}]\nseeds: [0]\nnetwork: {actor: [8], critic: [8]}\nsac: {}\n"
+        said = faults(study + "algorithm: dqn")
+        assert [line.split(": ")[1] for line in said] == ["tasks.0.sac", "network.actor", "network.critic", "sac"]
+        said = faults(study + "algorithm: ppo\ntraining: {warmup_steps: 5, updates_per_step: 1}")
+        places = ["tasks.0.sac", "sac", "training.warmup_steps", "training.updates_per_step"]
+        assert [line.split(": ")[1] for line in said] == places
 
     def test_the_command_line_chooses_another_algorithm(self, load: Callable[..., Config], faults: Faults) -> None:
         """The networks of the file's are left out with its section, but not what the command line says."""

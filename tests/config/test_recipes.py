@@ -183,7 +183,7 @@ def test_no_recipe(fault: Fault, arm: str, message: str) -> None:
             "sparsity: {actor: 0, critic: 0, q: 0}",
             "sparsity: must name the networks of one algorithm, actor and critic or q, not {actor: 0, critic: 0, q: 0}",
         ),
-        ("sparsity: {actor: 0, critic: 0, v: 0}", "sparsity.v: unknown key; the keys here are actor, critic, q"),
+        ("sparsity: {actor: 0, critic: 0, v: 0}", "sparsity.v: unknown key; the keys here are actor, critic"),
         ("sparsity: {actor: [0.8, 0.9], critic: 0.8}", f"sparsity.actor: {SHARE}a list"),
         # Criteria
         (

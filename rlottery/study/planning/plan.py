@@ -98,7 +98,7 @@ def plan_study(
     Store(config.data).check_links()
     if any(stage != "mask" for stage in stages):  # the command ends with a report
         check_is_own(report_files(Store(config.data).report), "data=FOLDER")
-    try_tasks(config, say)
+    trials = try_tasks(config, say)
     check_arms(config, arms)
     tracked = [Tracked(job) for job in [*list_jobs(config, arms, tuple(stages)), *untrained_jobs(config, stages)]]
     to_do: set[Key] = set()
@@ -112,6 +112,9 @@ def plan_study(
                     item.set_diverged(error)
                 if item.state is not JobState.FOUND:
                     to_do.add(item.job.key)
+    for task in config.tasks if to_do else ():
+        for note in trials[task.id].notes:
+            say(f"{task.id}: {note}")
     return tracked
 
 

@@ -69,7 +69,7 @@ def try_tasks(config: Config, say: Callable[[str], None] = lambda line: None, fi
         note_task(task, spec, trial.code)
         check_actions(config, task.id, spec, fix)
         if refused := [kind for kind in trial.deviations if kind not in task.allow]:
-            raise TaskError(f"{task.id}: {deviation_text(trial, refused[0])} {how_to_allow(task, refused)}")
+            raise TaskError(f"{task.id}: {deviation_text(trial, refused[0])} {how_to_allow(config, task, refused)}")
     return trials
 
 
@@ -137,10 +137,14 @@ def deviation_text(trial: Trial, kind: Deviation) -> str:
     return f"{capitalised(trial.deviations[kind])} {FIXES[kind]}"
 
 
-def how_to_allow(task: Task, kinds: Sequence[Deviation]) -> str:
-    """The key of the config that accepts these deviations, besides those that it accepts already."""
+def how_to_allow(config: Config | None, task: Task, kinds: Sequence[Deviation]) -> str:
+    """The keys of the config that accept these deviations, besides those that it accepts already."""
     allowed = ", ".join(dict.fromkeys([*task.allow, *kinds]))
-    return f"To run it all the same, give this task the key `allow: [{allowed}]`; reports will repeat this."
+    keys = [f"`allow: [{allowed}]`"]
+    if config is not None and config.training_for(task).environments > 1:
+        keys.append("`training: {environments: 1}`")
+    which = f"the key{'s' * (len(keys) > 1)} {joined(keys)}"
+    return f"To run it all the same, give this task {which}; reports will repeat this."
 
 
 def _is_registered_only_here(task: str) -> bool:

@@ -15,6 +15,7 @@ from rlottery.storage.paths import Store
 from rlottery.storage.trial_record import code_name, read_trial
 from rlottery.study.check import check_task
 from rlottery.study.planning import trials
+from rlottery.study.planning.plan import plan_study
 from rlottery.study.status import status_table
 from tests.envs.test_trial import Walk
 from tests.study.studies import change_manifest, shown, tiny_config, write_dense
@@ -103,6 +104,33 @@ def test_deviations_are_refused_or_allowed_and_repeated(
     # The record doesn't replace the key.
     with pytest.raises(TaskError, match="interference"):
         trials.try_tasks(config)
+
+
+def test_what_allows_a_deviation_fits_the_number_of_environments(
+    tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_task(tmp_path, monkeypatch, "KeepsItsSpeed", "carries")
+    several = tiny_config(tmp_path, "tasks=['carries:Own-v0']", "training.environments=2")
+    keys = "the keys `allow: [carryover]` and `training: {environments: 1}`; reports will repeat this."
+    with pytest.raises(TaskError) as refused:
+        trials.try_tasks(several)
+    assert str(refused.value).endswith(keys)
+    task = "tasks=[{id: 'carries:Own-v0', allow: [carryover], training: {environments: 1}}]"
+    trials.try_tasks(tiny_config(tmp_path, task, "training.environments=2"))
+
+
+def test_what_a_trial_noticed_is_said_while_there_is_work(
+    tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_task(tmp_path, monkeypatch, "Endless", "endless")
+    config, said = tiny_config(tmp_path, "tasks=['endless:Own-v0']"), list[str]()
+    tracked = plan_study(config, None, ("dense",), say=said.append)
+    (line,) = said
+    assert line.startswith("endless:Own-v0: The first episode hasn't ended after 1,000 steps.")
+    assert "kwargs: {max_episode_steps: 1000}" in line
+    monkeypatch.setattr("rlottery.study.planning.plan.is_done", lambda job, pending: True)
+    assert len(plan_study(config, None, ("dense",), say=said.append)) == len(tracked)
+    assert said == [line]
 
 
 def test_unknown_deviations_are_refused(tmp_path: Path) -> None:
