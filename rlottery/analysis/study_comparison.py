@@ -10,6 +10,8 @@ from rlottery.analysis.linear_forms import linear_form, raw_bounds, two_sided, w
 from rlottery.analysis.runs import Metric, Run
 from rlottery.analysis.scores import TaskScores
 from rlottery.config import ALGORITHMS, DEFAULT_ALGORITHM, LEFT_OUT
+from rlottery.config.groups import ALL_GROUPS, GROUPS, ON_POLICY, AlgorithmName
+from rlottery.config.training import NOT_FOR_ROLLOUTS
 from rlottery.storage.twins import TWINS, ranks_globally
 
 _OF_TASKS, _OF_STUDIES = ("training", *ALGORITHMS), ("network", "evaluation", "verdict")
@@ -60,7 +62,8 @@ class SettingDifference:
         key: as in the config: ``training.env_steps``, or ``arms.allocation`` for a key of an arm's recipe;
             ``arms.twins`` if twin critics share a budget (`storage.twins`).
         of: the arms or tasks that it applies to; empty for every shared task.
-        values: study -> its value, for the studies that have the task or arm; None where the recipe omits the key.
+        values: study -> its value, for the studies that have the task or arm and read the key; None where the recipe
+            omits it.
         where: tasks, each with an arm or with None for all of its arms.
     """
 
@@ -129,7 +132,8 @@ def setting_differences(
         )
         for settings in (of_task, *by_algorithm, whole):
             for key, values in _unlike(settings):
-                _note(found, key, task, values, (task, None))
+                read = {name: value for name, value in values.items() if _is_read(key, algorithms[name])}
+                _note(found, key, task, read, (task, None))
     for task in in_both:
         made = {name: _recipes(scores, task, name in shared) for name, scores in studies.items()}
         for arm in made[first]:
@@ -146,8 +150,16 @@ def _task_settings(config: Mapping[str, Any], task: Mapping[str, Any]) -> dict[s
     return {"algorithm": _algorithm(config), **_section(config, task, "training"), **kwargs}
 
 
-def _algorithm(config: Mapping[str, Any]) -> str:
-    name: str = config.get("algorithm", DEFAULT_ALGORITHM)
+def _is_read(key: str, algorithm: AlgorithmName) -> bool:
+    """Whether agents of the algorithm read a setting of training or networks."""
+    section, _, name = key.partition(".")
+    if section == "network":
+        return name not in ALL_GROUPS or name in GROUPS[algorithm]
+    return section != "training" or name not in NOT_FOR_ROLLOUTS or algorithm not in ON_POLICY
+
+
+def _algorithm(config: Mapping[str, Any]) -> AlgorithmName:
+    name: AlgorithmName = config.get("algorithm", DEFAULT_ALGORITHM)
     return name
 
 

@@ -29,7 +29,8 @@ class Returns:
     def __str__(self) -> str:
         mean = f"Mean return of {self.episodes:,} evaluation episode{'s' if self.episodes > 1 else ''}"
         lost = f"{self.int8:,.2f} with int8 weights, {self.float32:,.2f} with 32-bit floats"
-        return f"{mean}: {lost} (difference {self.int8 - self.float32:+,.2f}){self._success}."
+        difference = round(self.int8 - self.float32, 2) + 0.0  # no negative zero
+        return f"{mean}: {lost} (difference {difference:+,.2f}){self._success}."
 
     @property
     def _success(self) -> str:

@@ -33,7 +33,7 @@ def collect(store: Store, config: Config) -> Contents:
     """The contents of a report on a config's tasks and seeds, as far as the store has them."""
     runs = {task.id: tuple(read_runs(store, task.name, config.seeds)) for task in config.tasks}
     samples, unusable = read_samples(store, config, runs)
-    scores = score_tasks(config, runs, samples)
+    scores, asked = score_tasks(config, runs, samples), _asked(config, runs)
     masks = analyse_masks(store, config, runs)
     tasks = [TaskToJudge(task, _layer_counts(task, masks)) for task in scores]
     controls = {ticket: found for task in reversed(tasks) for ticket, found in controls_of(task).items() if found}
@@ -76,7 +76,7 @@ def collect(store: Store, config: Config) -> Contents:
         ),
         missing=(
             *other_settings_lines(config, runs),
-            *(line for task in scores for line in _missing(config, task)),
+            *(line for task in scores for line in _missing(config, asked, task)),
             *unusable,
             *masks.problems,
             *no_record,
@@ -84,7 +84,7 @@ def collect(store: Store, config: Config) -> Contents:
         films={},
         claims=claims,
         setting=setting_line(config),
-        asked=len(config.tasks) * len(config.seeds) * (1 + len(config.recipes)),
+        asked=len(config.tasks) * len(config.seeds) * len(asked),
     )
 
 
@@ -146,12 +146,21 @@ def _versions(runs: Iterable[Run]) -> Mapping[str, str]:
     return {name: ", ".join(versions) for name, versions in found.items()}
 
 
-def _missing(config: Config, task: TaskScores) -> list[str]:
-    """What the config asks for and the store does not have, one line per arm; then what is wrong with runs."""
+def _asked(config: Config, runs: Mapping[str, Sequence[Run]]) -> list[str]:
+    """The arms that are asked for: those that the config lists, or of the built-in methods all that have begun.
+
+    Finished studies of versions without controls miss none.
+    """
+    begun = [run.arm for of_task in runs.values() for run in of_task]
+    return list(dict.fromkeys([DENSE, *([recipe.name or "" for recipe in config.recipes] or begun)]))
+
+
+def _missing(config: Config, asked: Sequence[str], task: TaskScores) -> list[str]:
+    """What is asked for and the store does not have, one line per arm; then what is wrong with runs."""
     if not task.runs:
         return [f"{task.task}: no run is finished yet."]
     lines = []
-    for arm in {DENSE: None, **dict.fromkeys(recipe.name or "" for recipe in config.recipes), **task.runs}:
+    for arm in dict.fromkeys([*asked, *task.runs]):
         there = {run.seed for run in task.runs.get(arm, ())}
         seeds = [str(seed) for seed in config.seeds if seed not in there]
         if len(seeds) == len(config.seeds):
@@ -159,7 +168,7 @@ def _missing(config: Config, task: TaskScores) -> list[str]:
         elif seeds:
             what = f"seed {seeds[0]} is" if len(seeds) == 1 else f"seeds {joined(seeds)} are"
             lines.append(f"{task.task}: {arm}: {what} not finished yet.")
-    if not config.arms and not task.runs.keys() - {DENSE}:
+    if len(asked) == 1 and not task.runs.keys() - {DENSE}:
         lines.append(f"{task.task}: no ticket is finished yet.")
     for run in task.every_run:
         if run.status in FAILED_STATUSES:

@@ -143,7 +143,7 @@ def _summary(settings: Sequence[SettingDifference]) -> str:
 def _setting_table(names: Iterable[str], settings: Sequence[SettingDifference]) -> Table:
     def value_column(study: str) -> Column[SettingDifference]:
         def cell(setting: SettingDifference) -> Cell:
-            # A study that does not have the task or arm has no value.
+            # A study that does not have the task or arm, or doesn't read the key, has no value.
             shown = _value_text(setting.values[study]) if study in setting.values else NOTHING
             return Cell(shown, {f"value_{study}": setting.values.get(study)})
 
@@ -154,8 +154,9 @@ def _setting_table(names: Iterable[str], settings: Sequence[SettingDifference]) 
         return Cell(of or "every task", {"of": of})
 
     caption = (
-        "Settings that differ on what the studies share, by their keys in the config; all others are the same. arms: "
-        "how arms with the same name are made. default: the recipe omits the key."
+        "Settings that differ on what the studies share, by their keys in the config; all others that both read are "
+        f"the same. arms: how arms with the same name are made. default: the recipe omits the key. {NOTHING}: the "
+        "study doesn't have what it is for, or its algorithm doesn't read it."
     )
     if any(setting.key.endswith(f".{TWINS}") for setting in settings):
         caption += (

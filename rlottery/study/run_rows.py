@@ -115,7 +115,7 @@ def already_done(rows: Sequence[Row]) -> str:
         what = f"All {plural(found, noun)} of this command" if found > 1 else f"The {noun}"
     else:
         what = f"{found} of {plural(len(counted), noun)}"
-    return f"{what} {'is' if found == 1 else 'are'} already done."
+    return f"{what} {'is' if (found or len(counted)) == 1 else 'are'} already done."
 
 
 def tally(rows: Sequence[Row]) -> str:

@@ -170,6 +170,25 @@ class TestSettings:
         one = [{"id": task, "training": {"environments": 1}} for task in ("a", "b")]
         assert found(settings(), settings({**several, "tasks": one})) == []
 
+    def test_keys_that_an_algorithm_does_not_read_have_no_value_of_it(self) -> None:
+        def with_algorithm(name: str, **more: Any) -> Made:
+            plain = {"algorithm": name, "tasks": ["a"], "seeds": [0], "evaluation": {"interval": 100}}
+            of = Config.model_validate(plain | {"training": {"env_steps": 4096, **more}})
+            return config_to_dict(of), score_tasks(of, {"a": [run("dense", 0, 0.0, 1.0, 1.0, 1.0)]})
+
+        assert found(with_algorithm("td3", warmup_steps=200), with_algorithm("ppo")) == [
+            ("algorithm", (), ("td3", "ppo")),
+            ("training.warmup_steps", (), (200,)),
+            ("training.updates_per_step", (), (1,)),
+        ]
+        unlike = found(with_algorithm("td3"), with_algorithm("dqn"))
+        widths = [256, 256]
+        assert [one for one in unlike if one[0].startswith("network")] == [
+            ("network.actor", (), (widths,)),
+            ("network.critic", (), (widths,)),
+            ("network.q", (), (widths,)),
+        ]
+
     def test_a_task_s_own_settings_count_and_not_where_they_are(self) -> None:
         longer = {"id": "b", "training": {"env_steps": 600}, "sac": {"reward_scale": 5.0}, "kwargs": {"frames": 2}}
         assert found(settings(), settings({"tasks": ["a", longer]})) == [
