@@ -2,9 +2,8 @@
 
 import platform
 import subprocess
-from pathlib import Path
 
-_INFO = Path("/proc/cpuinfo")
+from rlottery.study.versions import processor_fields
 
 
 def processor_name() -> str:
@@ -12,8 +11,7 @@ def processor_name() -> str:
     if platform.system() == "Darwin":
         command = ["sysctl", "-n", "machdep.cpu.brand_string"]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    lines = _INFO.read_text().splitlines() if _INFO.exists() else []
-    found = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    found = processor_fields()
     name = found.get("model name") or platform.processor() or platform.machine()
     known = "cpu family" in found and "model" in found
     return f"{name} (family {found['cpu family']}, model {found['model']})" if known else name

@@ -46,6 +46,8 @@ def main() -> None:
     given = parser.parse_args()
     versions = {"old": given.old.absolute(), "new": given.new.absolute()}
     config = given.config.read_text()
+    where = {"config": given.config.name, "machine": processor_name()}
+    commits = {version: commit_of(checkout) for version, checkout in versions.items()}
     with tempfile.TemporaryDirectory() as place:
         times = [
             timed
@@ -53,8 +55,6 @@ def main() -> None:
             for version in (versions if number % 2 == 0 else reversed(versions))
             for timed in one_round(version, versions[version], number, config, Path(place))
         ]
-    where = {"config": given.config.name, "machine": processor_name()}
-    commits = {version: commit_of(checkout) for version, checkout in versions.items()}
     rows = [
         where
         | {"version": one.version, "commit": commits[one.version], "command": one.command, "round": one.round}

@@ -130,7 +130,7 @@ def test_a_processor_has_its_family_and_model(
     info: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{info}")
-    monkeypatch.setattr(machine, "_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr("rlottery.study.versions._PROCESSORS", tmp_path / "cpuinfo")
     monkeypatch.setattr("platform.system", lambda: "Linux")
     monkeypatch.setattr("platform.processor", lambda: "arm")
     assert machine.processor_name() == name

@@ -163,7 +163,7 @@ class Sparsity(Section):
         return Sparsity(**{group: shares[group] for group in groups})
 
 
-def listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str], before_last: str = "or") -> str:
     """``a, b or c``."""
     *rest, last = names
-    return f"{', '.join(rest)} or {last}" if rest else last
+    return f"{', '.join(rest)} {before_last} {last}" if rest else last

@@ -250,27 +250,33 @@ def _unknown_key(path: KeyPath, model: type[BaseModel], algorithm: object) -> st
     for part in path[:-1]:
         if isinstance(part, str):
             fields = _fields_of(fields[part].annotation)
-    key = str(path[-1])
-    unread = set[str]()
-    if algorithm in ALGORITHMS:
-        unread |= {*ALGORITHMS, *ALL_GROUPS} - {algorithm, *GROUPS[algorithm]}
-        unread |= set(NOT_FOR_ROLLOUTS if algorithm in ON_POLICY else ())
+    key, unread = str(path[-1]), _unread_by(algorithm)
     here = [name for name in KEYS if name in fields] if fields.keys() == set(KEYS) else list(fields)
     here = [name for name in here if name not in unread]
-    # What the algorithm calls so is meant more often than what is spelt like it.
     others = [name for name in model.model_fields if name not in (*ALGORITHMS, *_LISTS)]
-    known = [name for name in (algorithm, *others) if isinstance(name, str) and name in model.model_fields]
-    sections = [name for name in known if path[0] not in ("arms", name)]
-    named = [name for name in sections if key in set(_fields_of(model.model_fields[name].annotation)) - unread]
-    if named[:1] == [algorithm]:
-        return f"unknown key; did you mean '{dotted((named[0], key))}'?"
-    if hint := or_closest(key, here):
+    elsewhere = [
+        name
+        for name in (algorithm, *others)
+        if isinstance(name, str) and name in model.model_fields and path[0] not in ("arms", name)
+        if key in set(_fields_of(model.model_fields[name].annotation)) - unread
+    ]
+    hint = or_closest(key, here)
+    # An exact key of the algorithm's section is preferred over a similar one here.
+    if elsewhere and (elsewhere[0] == algorithm or not hint):
+        hint = f"; did you mean '{dotted((elsewhere[0], key))}'?"
+    if hint:
         return f"unknown key{hint}"
-    if named:
-        return f"unknown key; did you mean '{dotted((named[0], key))}'?"
     if "." in key:
         return "unknown key; in a file keys are nested, not joined by dots"
     return f"unknown key; the keys here are {', '.join(here)}"
+
+
+def _unread_by(algorithm: object) -> set[str]:
+    """The sections, networks and keys of training that an algorithm doesn't read."""
+    if algorithm not in ALGORITHMS:
+        return set()
+    others = {*ALGORITHMS, *ALL_GROUPS} - {algorithm, *GROUPS[algorithm]}
+    return others | (NOT_FOR_ROLLOUTS.keys() if algorithm in ON_POLICY else set())
 
 
 def _fields_of(annotation: Any) -> dict[str, FieldInfo]:

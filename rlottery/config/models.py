@@ -3,13 +3,14 @@
 Nothing here imports JAX or an environment: the process that starts the workers reads its settings first.
 """
 
+import math
 import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import (
     Field,
@@ -83,11 +84,6 @@ _ENVIRONMENTS = (("training", "environments"), _STEPS)
 _EXPLORATION = (("dqn", "exploration_end"), ("dqn", "exploration_start"))
 _TARGET = (("dqn", "target_interval"), *_UPDATES)
 _DELAY = (("td3", "policy_delay"), *_UPDATES)
-
-_WHY_NOT_FOR_ROLLOUTS = {
-    "warmup_steps": "it learns from its own rollouts from the first step on, so there is no warm-up",
-    "updates_per_step": "it updates on each rollout, as rollout_steps, epochs and batch_size say",
-}
 
 MOST_RUNS = 200_000
 """The most runs of a study."""
@@ -257,10 +253,10 @@ class Config(Section):
                     text = dotted((*place, name))
                     problem = f"`{text}` has settings of {name}, but `algorithm` is {self.algorithm}; remove `{text}`"
                     found.append(((*place, name), f"{problem}, or set `algorithm: {name}`"))
-            for key in NOT_FOR_ROLLOUTS if self.algorithm in ON_POLICY else ():
+            for key, why in NOT_FOR_ROLLOUTS.items() if self.algorithm in ON_POLICY else ():
                 if key in section.training.model_fields_set:
                     path = (*place, "training", key)
-                    problem = f"`{dotted(path)}` doesn't apply to {self.algorithm}: {_WHY_NOT_FOR_ROLLOUTS[key]}"
+                    problem = f"`{dotted(path)}` doesn't apply to {self.algorithm}: {why}"
                     found.append((path, f"{problem}; remove it"))
         if found:
             raise _all_at(found, ("algorithm",))
@@ -305,7 +301,8 @@ class Config(Section):
         for index, task in enumerate(self.tasks):
             training = self.training_for(task)
             steps = training.env_steps - training.warmup_steps
-            if steps > 0 and (problem := training.updates_per_step.uneven(steps)):
+            needed = _needed_updates(self.hyperparameters_for(task)).updates
+            if steps > 0 and (problem := training.updates_per_step.uneven(steps, needed)):
                 place, *others = self._given_places(index, _UPDATES[:1])
                 raise _at(place, problem, *others)
         return self
@@ -389,6 +386,8 @@ class Config(Section):
             counts = {"training.env_steps": steps, "training.warmup_steps": warmup, "evaluation.interval": interval}
             counts |= {"ppo.rollout_steps": training.stride} if on_rollouts else {}
             uneven = {key: value for key, value in counts.items() if value % at_once}
+            evenly = {"ppo.rollout_steps": math.lcm(at_once, own.batch_size)}  # batches must divide it, too
+            others = [f"{key} to {either_multiple(of, evenly.get(key, at_once))}" for key, of in uneven.items()]
             too_many = f"at most the evaluations of a run ({made}: one per {interval} steps in {steps})"
             rules = [
                 (warmup < steps, f"warmup_steps ({warmup}) must be less than env_steps ({steps})", _WARMUP),
@@ -408,10 +407,11 @@ class Config(Section):
                 (scored <= made, f"score_evaluations ({scored}) must be {too_many}", _SCORED),
                 *_rules_of_rollouts(training, own),
                 *_rules_of_updates(updates, own),
+                *_rules_of_dqn(own),
                 (
                     warmup >= steps or updates > 0 or on_rollouts,
                     f"updates_per_step ({training.updates_per_step}) makes the first update after step {waits}, but "
-                    f"env_steps is {steps}; {at_the_least(max(steps - warmup, 1), _needed_updates(own)[0])}",
+                    f"env_steps is {steps}; {at_the_least(max(steps - warmup, 1), _needed_updates(own).updates)}",
                     _UPDATES,
                 ),
                 (
@@ -419,7 +419,7 @@ class Config(Section):
                     f"environments ({at_once}) must divide "
                     + " and ".join(f"{key} ({value})" for key, value in uneven.items())
                     + nearest_divisors(at_once, *counts.values(), most=MOST_ENVIRONMENTS)
-                    + "".join(f"; or set {key} to {either_multiple(of, at_once)}" for key, of in uneven.items()),
+                    + (f"; or set {listed(others, 'and')}" if others else ""),
                     _ENVIRONMENTS,
                 ),
                 (
@@ -481,30 +481,44 @@ def _rules_of_rollouts(training: Training, settings: Hyperparameters) -> Iterato
     )
 
 
-def _rules_of_updates(updates: int, settings: Hyperparameters) -> Iterator[tuple[bool, str, KeyPaths]]:
-    """Whether a run makes enough updates for all of an agent to learn; the problem; keys to change.
-
-    And whether a deep Q-network explores less and less.
-    """
-    needed, text, without = _needed_updates(settings)
-    yield (
-        needed <= updates or updates == 0,  # another rule is about no updates at all
-        f"{text} must be at most the updates of a run ({updates}): {without}",
-        _TARGET if isinstance(settings, DQNSettings) else _DELAY,
-    )
+def _rules_of_dqn(settings: Hyperparameters) -> Iterator[tuple[bool, str, KeyPaths]]:
+    """Whether a deep Q-network explores less and less; the problem; keys to change."""
     if isinstance(settings, DQNSettings):
         start, end = settings.exploration_start, settings.exploration_end
         yield end <= start, f"exploration_end ({end:g}) must be at most exploration_start ({start:g})", _EXPLORATION
 
 
-def _needed_updates(settings: Hyperparameters) -> tuple[int, str, str]:
-    """The updates until all of an agent has learned, the key that says so, and what happens without them."""
+class _Needed(NamedTuple):
+    """The fewest updates until all of an agent has learned.
+
+    Attributes:
+        key: the setting that says so; "" for a single update.
+        without: what happens with fewer.
+    """
+
+    updates: int
+    key: str
+    without: str
+
+
+def _needed_updates(settings: Hyperparameters) -> _Needed:
     if isinstance(settings, DQNSettings):
-        text = _key_text(settings, "target_interval")
-        return settings.target_interval, text, "its target would never be renewed"
+        return _Needed(settings.target_interval, "target_interval", "its target would never be renewed")
     if isinstance(settings, TD3Settings):
-        return settings.policy_delay, _key_text(settings, "policy_delay"), "its actor would never be updated"
-    return 1, "", ""
+        return _Needed(settings.policy_delay, "policy_delay", "its actor would never be updated")
+    return _Needed(1, "", "")
+
+
+def _rules_of_updates(updates: int, settings: Hyperparameters) -> Iterator[tuple[bool, str, KeyPaths]]:
+    """Whether a run makes enough updates for all of an agent to learn; the problem; keys to change."""
+    needed = _needed_updates(settings)
+    if needed.key and updates:  # another rule is about no updates at all
+        text = _key_text(settings, needed.key)
+        yield (
+            needed.updates <= updates,
+            f"{text} must be at most the updates of a run ({updates}): {needed.without}",
+            _TARGET if isinstance(settings, DQNSettings) else _DELAY,
+        )
 
 
 def _conflicts(recipe: Recipe, config: Config, task: Task) -> Iterator[tuple[KeyPath, str]]:
@@ -532,10 +546,16 @@ def _conflicts(recipe: Recipe, config: Config, task: Task) -> Iterator[tuple[Key
         for key, problem in recipe.updates.conflicts(training, evaluation.first_scored(steps)):
             yield ("schedule", recipe.kind, key), problem
     if step := recipe.rewind_step:
-        left = training.updates_by(steps - step)
-        needed_updates, of_key, without = _needed_updates(config.hyperparameters_for(task))
-        if 0 < left < needed_updates:  # none are another rule's
-            yield ("rewind", "step"), f"leaves the ticket {left} updates, fewer than {of_key}: {without}; lower it"
+        own = config.hyperparameters_for(task)
+        left, needed_updates = training.updates_by(steps - step), _needed_updates(own)
+        if 0 < left < needed_updates.updates:  # none are another rule's
+            earliest = training.updates_by(steps - training.first_update)
+            fewer = f"leaves the ticket {left} update{'' if left == 1 else 's'}, fewer than"
+            remedy = f"lower {'it or ' if earliest >= needed_updates.updates else ''}{needed_updates.key}"
+            yield (
+                ("rewind", "step"),
+                f"{fewer} {_key_text(own, needed_updates.key)}: {needed_updates.without}; {remedy}",
+            )
         # The remaining steps must be enough for the ticket's own warm-up, and for the evaluations that make its score.
         first, interval = training.first_update, evaluation.interval
         needed = max(first, interval, (evaluation.score_evaluations - 1) * interval + 1)

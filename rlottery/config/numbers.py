@@ -44,7 +44,7 @@ def whole(least: int, most: int = LARGEST_COUNT, word: str | None = None) -> Pla
             if _EXACT <= value <= most:
                 raise fault(f"must be written without an exponent, not {show(value)}: float64 may have rounded it")
             number = int(value)
-        if isinstance(value, str) and len(value) > 20 and value.isdecimal():  # too long to be read as a number
+        if is_too_long(value):
             number = most + 1
         if isinstance(number, bool) or not isinstance(number, int) or number < least:
             raise fault(f"must be {wanted}, not {show(value)}{_unquoted(value)}{_word(value, word)}")
@@ -53,6 +53,11 @@ def whole(least: int, most: int = LARGEST_COUNT, word: str | None = None) -> Pla
         return number
 
     return PlainValidator(check)
+
+
+def is_too_long(value: object) -> bool:
+    """Whether a value is a whole number with so many digits that YAML leaves it a text."""
+    return isinstance(value, str) and len(value) > 20 and value.isdecimal()
 
 
 def real(

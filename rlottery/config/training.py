@@ -9,8 +9,11 @@ from rlottery.activations import DEFAULT_ACTIVATION
 from rlottery.config.fields import Count, CountOrAll, CountOrZero, Environments, Section
 from rlottery.config.updates import Updates
 
-NOT_FOR_ROLLOUTS = ("warmup_steps", "updates_per_step")
-"""The settings that on-policy algorithms don't read."""
+NOT_FOR_ROLLOUTS = {
+    "warmup_steps": "it learns from its own rollouts from the first step on, so there is no warm-up",
+    "updates_per_step": "it updates on each rollout, as rollout_steps, epochs and batch_size say",
+}
+"""The settings that on-policy algorithms don't read, and why."""
 LEFT_OUT: dict[str, dict[str, Any]] = {
     "training": {"environments": 1},
     "network": {"activation": DEFAULT_ACTIVATION},

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, PlainValidator, TypeAdapter, model_serializer, model_validator
 
 from rlottery.config.fields import Count, Section
-from rlottery.config.numbers import LARGEST_COUNT, fault
+from rlottery.config.numbers import LARGEST_COUNT, fault, is_too_long
 from rlottery.config.yaml_lines import is_number, show, show_keys
 
 LONGEST_FRACTION = 1_000
@@ -16,7 +16,7 @@ LONGEST_FRACTION = 1_000
 
 
 def _number_of_updates(value: object) -> int | float:
-    if isinstance(value, str) and len(value) > 20 and value.isdecimal():  # too long to be read as a number
+    if is_too_long(value):
         return _whole(value)
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
         return value if value % 1 else _whole(value)
@@ -27,7 +27,7 @@ def _number_of_updates(value: object) -> int | float:
     )
 
 
-def _whole(value: float | str) -> int:
+def _whole(value: object) -> int:
     count: int = TypeAdapter(Count).validate_python(value)
     return count
 
@@ -72,11 +72,12 @@ class Updates(Section):
         """The updates that have been made `steps` environment steps after the warm-up."""
         return math.floor(max(steps, 0) // self.every * _exactly(self.updates))
 
-    def uneven(self, steps: int) -> str | None:
+    def uneven(self, steps: int, updates: int = 1) -> str | None:
         """What is wrong with a fraction that doesn't come out even, and what to write; None if it does.
 
         Args:
             steps: environment steps of a run after its warm-up.
+            updates: the fewest updates that a run needs.
         """
         exact = Fraction(_exactly(self.updates))
         if exact.denominator <= LONGEST_FRACTION:
@@ -88,7 +89,7 @@ class Updates(Section):
         near = Updates.model_construct(every=even.denominator, updates=even.numerator)
         return (
             f"must be a fraction that comes out even within {LONGEST_FRACTION:,} environment steps, not "
-            f"{show(self.updates)}; {f'write {near}' if near.after(steps) else at_the_least(steps)}"
+            f"{show(self.updates)}; {f'write {near}' if near.after(steps) >= updates else at_the_least(steps, updates)}"
         )
 
     @property
@@ -98,9 +99,10 @@ class Updates(Section):
 
 
 def at_the_least(steps: int, updates: int = 1) -> str:
-    """What to write for so few updates in a run with so many environment steps after its warm-up."""
-    wanted = "a single update" if updates == 1 else f"{updates} updates"
-    return f"for {wanted} in a run, write {Updates(every=max(steps // updates, 1))}"
+    """What to write for the fewest updates that a run needs, with so many environment steps after its warm-up."""
+    wanted = "a single update" if updates == 1 else f"at least {updates} updates"
+    fewest = Updates(every=steps // updates) if updates <= steps else Updates(updates=-(-updates // steps))
+    return f"for {wanted} in a run, write {fewest}"
 
 
 @cache

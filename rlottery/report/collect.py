@@ -17,6 +17,7 @@ from rlottery.analysis.scores import TaskScores, score_tasks
 from rlottery.analysis.untrained import read_samples
 from rlottery.analysis.verdict import Verdicts
 from rlottery.config import Config, Contrast, RegisteredContrast, recorded_settings
+from rlottery.config.built_in import METHODS, recipes_for
 from rlottery.errors import StudyError
 from rlottery.report.contents import Claims, Command, Contents
 from rlottery.report.setting import setting_line
@@ -147,12 +148,16 @@ def _versions(runs: Iterable[Run]) -> Mapping[str, str]:
 
 
 def _asked(config: Config, runs: Mapping[str, Sequence[Run]]) -> list[str]:
-    """The arms that are asked for: those that the config lists, or of the built-in methods all that have begun.
+    """The arms that are asked for: those that the config lists, or those of the built-in methods that have begun.
 
-    Finished studies of versions without controls miss none.
+    What has begun on no task isn't missing: a study may use one of the methods, and earlier versions made no controls.
     """
-    begun = [run.arm for of_task in runs.values() for run in of_task]
-    return list(dict.fromkeys([DENSE, *([recipe.name or "" for recipe in config.recipes] or begun)]))
+    recipes = config.recipes
+    if not config.arms:
+        begun = {run.arm for of_task in runs.values() for run in of_task}
+        of_methods = (recipe for method in METHODS for recipe in recipes_for(method, config.pruning))
+        recipes = [recipe for recipe in of_methods if recipe.name in begun]
+    return list(dict.fromkeys([DENSE, *(recipe.name or "" for recipe in recipes)]))
 
 
 def _missing(config: Config, asked: Sequence[str], task: TaskScores) -> list[str]:

@@ -15,6 +15,7 @@ from rlottery.version import __version__
 
 _VECTOR_FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_tile", "asimd", "sve")
 """Features of a processor that change the order in which XLA adds numbers."""
+_PROCESSORS = Path("/proc/cpuinfo")
 _PLAIN_FLAG = re.compile(r"--xla_[a-z0-9_]+(=[A-Za-z0-9_.,-]*)?")
 
 
@@ -43,13 +44,19 @@ def xla_flags(text: str) -> str:
     return " ".join(flag for flag in text.split() if _PLAIN_FLAG.fullmatch(flag))
 
 
+def processor_fields() -> dict[str, str]:
+    """What Linux tells about a processor, such as "model name"; {} on other systems."""
+    try:
+        lines = _PROCESSORS.read_text().splitlines()
+    except OSError:
+        return {}
+    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+
+
 def processor() -> dict[str, str]:
     """The processor's name and its vector features, where the system reports them."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
+    if not (fields := processor_fields()):
         return {"processor": platform.processor()}
-    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
     known = set((fields.get("flags") or fields.get("Features") or "").split())
     vectors = " ".join(flag for flag in _VECTOR_FLAGS if flag in known)
     return {"processor": fields.get("model name", platform.processor()), "vectors": vectors}

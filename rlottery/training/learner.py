@@ -222,9 +222,9 @@ class _CompactOutputs:
         return self._found.copy()
 
     def _make_room(self, number: int) -> None:
-        """The memory for this number of observations and their outputs, which calls use until the number changes.
+        """Allocate what calls read and write, until the number of observations changes.
 
-        To make it for each call, and pointers to it, takes longer than the call.
+        To do so for each call takes longer than the call. One thread may call at a time.
         """
         self._given = np.empty((number, self._inputs), np.float32)
         self._found = np.empty((number, self._outputs), np.float32)

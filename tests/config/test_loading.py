@@ -408,8 +408,8 @@ def test_fault_of_a_document(faults: Faults, text: str, message: str) -> None:
             [
                 "config.yaml:3: training.environments: environments (3) must divide training.env_steps (25000) and "
                 "training.warmup_steps (1000) and evaluation.interval (2500); the nearest are 2 and 4; or set "
-                "training.env_steps to 24999 or 25002; or set training.warmup_steps to 999 or 1002; or set "
-                "evaluation.interval to 2499 or 2502"
+                "training.env_steps to 24999 or 25002, training.warmup_steps to 999 or 1002 and evaluation.interval "
+                "to 2499 or 2502"
             ],
         ),
         (

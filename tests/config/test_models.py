@@ -304,7 +304,11 @@ def test_training_on_rollouts_has_its_own_schedule(load: Callable[..., Config]) 
             "ppo: {epochs: 2000000000}",
             "config.yaml:4: ppo.epochs: would make 768,000,000,000 updates in a run; the most is 2,147,483,647",
         ),
-        ("training: {environments: 5}", "environments (5) must divide ppo.rollout_steps (2048); the nearest is 4; or"),
+        (
+            "training: {environments: 5}",
+            "environments (5) must divide ppo.rollout_steps (2048); the nearest is 4; or set ppo.rollout_steps to 1920 "
+            "or 2240",
+        ),
         (
             "training: {replay_capacity: 2000}",
             "replay_capacity (2000) must be at least rollout_steps (2048, its default)",
@@ -571,17 +575,36 @@ class TestGroups:
                 "training: {updates_per_step: {every: 24000}}",
                 "policy_delay (2, its default) must be at most the updates of a run (1)",
             ),
-            ("td3", "training: {updates_per_step: {every: 24001}}", "for 2 updates in a run, write {every: 12000"),
+            (
+                "td3",
+                "training: {updates_per_step: {every: 24001}}",
+                "for at least 2 updates in a run, write {every: 12000, updates: 1}",
+            ),
+            (
+                "td3",
+                "training: {updates_per_step: 0.00001234567}",
+                "for at least 2 updates in a run, write {every: 12000, updates: 1}",
+            ),
+            (
+                "dqn",
+                "training: {env_steps: 1100, updates_per_step: {every: 200}}\nevaluation: {interval: 100}",
+                "for at least 500 updates in a run, write 5",
+            ),
             (
                 "dqn",
                 "dqn: {target_interval: 10001}\narms: [{criterion: magnitude, sparsity: 0.5, rewind: {step: 14000}}]",
                 "arms.0.rewind.step: leaves the ticket 10000 updates, fewer than target_interval (10001): its target "
-                "would never be renewed; lower it",
+                "would never be renewed; lower it or target_interval",
             ),
             (
                 "td3",
                 "td3: {policy_delay: 10001}\narms: [{criterion: magnitude, sparsity: 0.5, rewind: {step: 14000}}]",
                 "leaves the ticket 10000 updates, fewer than policy_delay (10001): its actor would never be updated",
+            ),
+            (
+                "dqn",
+                "dqn: {target_interval: 24000}\narms: [{criterion: magnitude, sparsity: 0.5, rewind: {step: 1001}}]",
+                "its target would never be renewed; lower target_interval",
             ),
         ],
     )

@@ -64,4 +64,5 @@ def test_how_returns_are_told() -> None:
     assert str(Returns(1, -150.0, -151.5)) == (
         "Mean return of 1 evaluation episode: -151.50 with int8 weights, -150.00 with 32-bit floats (difference -1.50)."
     )
+    assert "(difference +0.00)" in str(Returns(1, 0.0, -0.001))
     assert str(Returns(10, 1.0, 2.0, (0.9, 0.8))).endswith("(difference +1.00); success in 80% and 90%.")

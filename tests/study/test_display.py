@@ -160,6 +160,7 @@ class TestRows:
     def test_runs_are_counted_and_not_their_jobs(self, tmp_path: Path) -> None:
         tracked = tracked_jobs(tmp_path, seeds=2)
         assert tally(rows_of(tracked)) == "0 of 4 runs done"
+        assert already_done(rows_of(tracked[:1])) == "0 of 1 run is already done."
         tracked[0].state, tracked[1].state, tracked[2].state = JobState.FOUND, JobState.DONE, JobState.FAILED
         assert tally(rows_of(tracked)) == "2 of 4 runs done, 1 failed"
         assert tally(rows_of(tracked[2:4])) == "0 of 2 masks done, 1 failed"

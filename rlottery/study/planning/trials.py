@@ -143,8 +143,8 @@ def how_to_allow(config: Config | None, task: Task, kinds: Sequence[Deviation]) 
     keys = [f"`allow: [{allowed}]`"]
     if config is not None and config.training_for(task).environments > 1:
         keys.append("`training: {environments: 1}`")
-    which = f"the key{'s' * (len(keys) > 1)} {joined(keys)}"
-    return f"To run it all the same, give this task {which}; reports will repeat this."
+    which = "the key" if len(keys) == 1 else "the keys"
+    return f"To run it all the same, give this task {which} {joined(keys)}; reports will repeat this."
 
 
 def _is_registered_only_here(task: str) -> bool:

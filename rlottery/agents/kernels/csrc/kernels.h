@@ -325,8 +325,9 @@ struct DenseWeights {
   }
 };
 
-constexpr int64_t kTurned = 4;  // blocks whose gradients are transposed together: they stay in the second-level cache
-RLOTTERY_INLINE int64_t turned(int64_t blocks) { return blocks < kTurned ? blocks : kTurned; }
+// Blocks whose gradients are transposed together, so that those of 2 x 256 units stay in the second-level cache.
+constexpr int64_t kTransposedBlocks = 4;
+RLOTTERY_INLINE int64_t transposed(int64_t blocks) { return blocks < kTransposedBlocks ? blocks : kTransposedBlocks; }
 
 constexpr int kTransposed = 4;  // columns that `transpose` makes rows of
 
@@ -553,7 +554,7 @@ int64_t scratch_floats(const Mlp& mlp, int64_t batch) {
   int64_t blocks = blocks_of(batch), columns = blocks * kBlock, widest = widest_outputs(mlp);
   int64_t forward = units_of(mlp) * (kBlock + 1);
   for (int32_t l = 0; l < mlp.depth; l++) forward += mlp.layer[l].kind == kFull ? mlp.layer[l].count : 0;
-  int64_t by_column = padded(widest) * turned(blocks) * kBlock, inputs = int64_t{mlp.layer[0].in} * kBlock;
+  int64_t by_column = padded(widest) * transposed(blocks) * kBlock, inputs = int64_t{mlp.layer[0].in} * kBlock;
   int64_t backward = 2 * widest * columns + (by_column > inputs ? by_column : inputs);
   return forward > backward ? forward : backward;
 }
@@ -641,11 +642,13 @@ void layer_gradient(const Layer& layer, const float* x, int64_t x_block, const f
     sparse_weights(layer, x, x_block, g, g_block, blocks, settled, of_bias, of_values);
     return;
   }
-  for (int64_t first = 0; first < blocks; first += kTurned) {
-    int64_t count = turned(blocks - first);
+  int64_t first = 0;
+  do {  // once without any blocks: their gradients are zero
+    int64_t count = transposed(blocks - first);
     by_column(g + first * g_block, g_block, layer.out, count, scratch);
     by_rows(layer.in, DenseWeights{x + first * x_block, x_block, scratch, count, layer.out, first > 0, of_values});
-  }
+    first += kTransposedBlocks;
+  } while (first < blocks);
 }
 
 // Proceeds layer by layer, so that a layer's weights and the gradient of its outputs are read while in the cache.
