@@ -84,13 +84,13 @@ def test_half_a_study_says_what_is_missing(store: Store) -> None:
 
 
 def test_what_has_begun_on_one_task_is_asked_for_on_all(store: Store) -> None:
-    for task, arms in {"reach-v3": ("dense", "magnitude-80", "random-of-magnitude-80"), "push-v3": ("dense",)}.items():
+    for task, arms in {"reach-v3": ("dense", "magnitude-80", "taylor-80"), "push-v3": ("dense",)}.items():
         for arm in arms:
             write_run(store, arm, 0, success(0.0, 0.8, 1.0, 1.0), task=task)
     contents = collect(store, config(["reach-v3", "push-v3"], seeds=range(1)))
     assert [line for line in contents.missing if "finished" in line] == [
         "push-v3: magnitude-80: no seed is finished yet.",
-        "push-v3: random-of-magnitude-80: no seed is finished yet.",
+        "push-v3: taylor-80: no seed is finished yet.",
     ]
     assert contents.asked == 2 * 3
 
