@@ -301,8 +301,8 @@ class Config(Section):
         for index, task in enumerate(self.tasks):
             training = self.training_for(task)
             steps = training.env_steps - training.warmup_steps
-            needed = _needed_updates(self.hyperparameters_for(task)).updates
-            if steps > 0 and (problem := training.updates_per_step.uneven(steps, needed)):
+            fewest = needed_updates(self.hyperparameters_for(task)).updates
+            if steps > 0 and (problem := training.updates_per_step.uneven(steps, fewest)):
                 place, *others = self._given_places(index, _UPDATES[:1])
                 raise _at(place, problem, *others)
         return self
@@ -411,7 +411,7 @@ class Config(Section):
                 (
                     warmup >= steps or updates > 0 or on_rollouts,
                     f"updates_per_step ({training.updates_per_step}) makes the first update after step {waits}, but "
-                    f"env_steps is {steps}; {at_the_least(max(steps - warmup, 1), _needed_updates(own).updates)}",
+                    f"env_steps is {steps}; {at_the_least(max(steps - warmup, 1), needed_updates(own).updates)}",
                     _UPDATES,
                 ),
                 (
@@ -488,7 +488,7 @@ def _rules_of_dqn(settings: Hyperparameters) -> Iterator[tuple[bool, str, KeyPat
         yield end <= start, f"exploration_end ({end:g}) must be at most exploration_start ({start:g})", _EXPLORATION
 
 
-class _Needed(NamedTuple):
+class NeededUpdates(NamedTuple):
     """The fewest updates until all of an agent has learned.
 
     Attributes:
@@ -501,17 +501,18 @@ class _Needed(NamedTuple):
     without: str
 
 
-def _needed_updates(settings: Hyperparameters) -> _Needed:
+def needed_updates(settings: Hyperparameters) -> NeededUpdates:
+    """How many updates these settings need."""
     if isinstance(settings, DQNSettings):
-        return _Needed(settings.target_interval, "target_interval", "its target would never be renewed")
+        return NeededUpdates(settings.target_interval, "target_interval", "its target would never be renewed")
     if isinstance(settings, TD3Settings):
-        return _Needed(settings.policy_delay, "policy_delay", "its actor would never be updated")
-    return _Needed(1, "", "")
+        return NeededUpdates(settings.policy_delay, "policy_delay", "its actor would never be updated")
+    return NeededUpdates(1, "", "")
 
 
 def _rules_of_updates(updates: int, settings: Hyperparameters) -> Iterator[tuple[bool, str, KeyPaths]]:
     """Whether a run makes enough updates for all of an agent to learn; the problem; keys to change."""
-    needed = _needed_updates(settings)
+    needed = needed_updates(settings)
     if needed.key and updates:  # another rule is about no updates at all
         text = _key_text(settings, needed.key)
         yield (
@@ -546,16 +547,6 @@ def _conflicts(recipe: Recipe, config: Config, task: Task) -> Iterator[tuple[Key
         for key, problem in recipe.updates.conflicts(training, evaluation.first_scored(steps)):
             yield ("schedule", recipe.kind, key), problem
     if step := recipe.rewind_step:
-        own = config.hyperparameters_for(task)
-        left, needed_updates = training.updates_by(steps - step), _needed_updates(own)
-        if 0 < left < needed_updates.updates:  # none are another rule's
-            earliest = training.updates_by(steps - training.first_update)
-            fewer = f"leaves the ticket {left} update{'' if left == 1 else 's'}, fewer than"
-            remedy = f"lower {'it or ' if earliest >= needed_updates.updates else ''}{needed_updates.key}"
-            yield (
-                ("rewind", "step"),
-                f"{fewer} {_key_text(own, needed_updates.key)}: {needed_updates.without}; {remedy}",
-            )
         # The remaining steps must be enough for the ticket's own warm-up, and for the evaluations that make its score.
         first, interval = training.first_update, evaluation.interval
         needed = max(first, interval, (evaluation.score_evaluations - 1) * interval + 1)
