@@ -10,8 +10,8 @@ from rlottery.analysis.linear_forms import linear_form, raw_bounds, two_sided, w
 from rlottery.analysis.runs import Metric, Run
 from rlottery.analysis.scores import TaskScores
 from rlottery.config import ALGORITHMS, DEFAULT_ALGORITHM, LEFT_OUT
-from rlottery.config.groups import ALL_GROUPS, GROUPS, ON_POLICY, AlgorithmName
-from rlottery.config.training import NOT_FOR_ROLLOUTS
+from rlottery.config.groups import AlgorithmName
+from rlottery.config.training import unread_keys
 from rlottery.storage.twins import TWINS, ranks_globally
 
 _OF_TASKS, _OF_STUDIES = ("training", *ALGORITHMS), ("network", "evaluation", "verdict")
@@ -132,7 +132,8 @@ def setting_differences(
         )
         for settings in (of_task, *by_algorithm, whole):
             for key, values in _unlike(settings):
-                read = {name: value for name, value in values.items() if _is_read(key, algorithms[name])}
+                path = tuple(key.split(".", 1))
+                read = {name: value for name, value in values.items() if path not in unread_keys(algorithms[name])}
                 _note(found, key, task, read, (task, None))
     for task in in_both:
         made = {name: _recipes(scores, task, name in shared) for name, scores in studies.items()}
@@ -148,14 +149,6 @@ def _task_settings(config: Mapping[str, Any], task: Mapping[str, Any]) -> dict[s
     """Key -> value: the algorithm's name, and what training and the environment are set to."""
     kwargs = {f"tasks.kwargs.{key}": value for key, value in task.get("kwargs", {}).items()}
     return {"algorithm": _algorithm(config), **_section(config, task, "training"), **kwargs}
-
-
-def _is_read(key: str, algorithm: AlgorithmName) -> bool:
-    """Whether agents of the algorithm read a setting of training or networks."""
-    section, _, name = key.partition(".")
-    if section == "network":
-        return name not in ALL_GROUPS or name in GROUPS[algorithm]
-    return section != "training" or name not in NOT_FOR_ROLLOUTS or algorithm not in ON_POLICY
 
 
 def _algorithm(config: Mapping[str, Any]) -> AlgorithmName:

@@ -14,11 +14,11 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from rlottery.config.fields import Section
-from rlottery.config.groups import ALGORITHMS, ALL_GROUPS, DEFAULT_ALGORITHM, GROUPS, ON_POLICY
+from rlottery.config.groups import ALGORITHMS, DEFAULT_ALGORITHM
 from rlottery.config.models import Config, config_to_dict
 from rlottery.config.recipes import KEYS, PrunedRecipe
 from rlottery.config.tracking import Tracking
-from rlottery.config.training import NOT_FOR_ROLLOUTS
+from rlottery.config.training import unread_keys
 from rlottery.config.yaml_lines import Document, KeyPath, dotted, read_document, show
 from rlottery.errors import ConfigError, MaskError, or_closest
 
@@ -69,20 +69,14 @@ def _leave_out_other_algorithms(document: Document) -> None:
     tasks = document.value.get("tasks")
     places: list[tuple[KeyPath, Any]] = [((), document.value)]
     places += [(("tasks", index), task) for index, task in enumerate(tasks if isinstance(tasks, list) else ())]
-    groups = set(ALL_GROUPS) - set(GROUPS[chosen])
-    unread: list[tuple[KeyPath, Any]] = [
-        ((*place, name), section) for place, section in places for name in ALGORITHMS if name != chosen
-    ]
-    unread += [(("network", group), document.value.get("network")) for group in groups]
-    if chosen in ON_POLICY:
-        trainings = [
-            ((*place, "training"), section.get("training")) for place, section in places if isinstance(section, dict)
-        ]
-        unread += [((*place, name), training) for place, training in trainings for name in NOT_FOR_ROLLOUTS]
-    for path, holder in unread:
-        asked_for = any(o.override is not None for at, o in document.origins.items() if at[: len(path)] == path)
-        if isinstance(holder, dict) and not asked_for:
-            holder.pop(path[-1], None)
+    for place, section in places:
+        for key in unread_keys(chosen):
+            path, holder = (*place, *key), section
+            for part in key[:-1]:
+                holder = holder.get(part) if isinstance(holder, dict) else None
+            asked_for = any(o.override is not None for at, o in document.origins.items() if at[: len(path)] == path)
+            if isinstance(holder, dict) and not asked_for:
+                holder.pop(key[-1], None)
 
 
 def load_settings(path: Path, model: type[Settings], example: str) -> Settings:
@@ -250,7 +244,8 @@ def _unknown_key(path: KeyPath, model: type[BaseModel], algorithm: object) -> st
     for part in path[:-1]:
         if isinstance(part, str):
             fields = _fields_of(fields[part].annotation)
-    key, unread = str(path[-1]), _unread_by(algorithm)
+    key = str(path[-1])
+    unread = {path[-1] for path in unread_keys(algorithm)} if algorithm in ALGORITHMS else set[str]()
     here = [name for name in KEYS if name in fields] if fields.keys() == set(KEYS) else list(fields)
     here = [name for name in here if name not in unread]
     others = [name for name in model.model_fields if name not in (*ALGORITHMS, *_LISTS)]
@@ -269,14 +264,6 @@ def _unknown_key(path: KeyPath, model: type[BaseModel], algorithm: object) -> st
     if "." in key:
         return "unknown key; in a file keys are nested, not joined by dots"
     return f"unknown key; the keys here are {', '.join(here)}"
-
-
-def _unread_by(algorithm: object) -> set[str]:
-    """The sections, networks and keys of training that an algorithm doesn't read."""
-    if algorithm not in ALGORITHMS:
-        return set()
-    others = {*ALGORITHMS, *ALL_GROUPS} - {algorithm, *GROUPS[algorithm]}
-    return others | (NOT_FOR_ROLLOUTS.keys() if algorithm in ON_POLICY else set())
 
 
 def _fields_of(annotation: Any) -> dict[str, FieldInfo]:

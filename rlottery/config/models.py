@@ -57,7 +57,7 @@ from rlottery.config.sections import (
     Verdict,
 )
 from rlottery.config.tracking import TRACKERS, Tracking
-from rlottery.config.training import NOT_FOR_ROLLOUTS, Training, TrainingOnRollouts
+from rlottery.config.training import NOT_FOR_ROLLOUTS, Training, TrainingOnRollouts, unread_keys
 from rlottery.config.updates import at_the_least
 from rlottery.config.yaml_lines import KeyPath, dotted, show
 from rlottery.errors import ConfigError, or_closest
@@ -353,16 +353,10 @@ class Config(Section):
         """Without the keys that don't apply to this study, as the records of earlier versions have it."""
         plain = as_usual(self)
         for section in (plain, *plain["tasks"]):
-            for name in ALGORITHMS:
-                if name != self.algorithm:
-                    del section[name]
-        others = set(ALL_GROUPS) - set(self.groups)
-        plain["network"] = {key: value for key, value in plain["network"].items() if key not in others}
+            for *parent, key in unread_keys(self.algorithm):
+                (section.get(parent[0], {}) if parent else section).pop(key, None)
         if self.algorithm == DEFAULT_ALGORITHM:
             del plain["algorithm"]
-        if self.algorithm in ON_POLICY:
-            for key in NOT_FOR_ROLLOUTS:
-                del plain["training"][key]
         del plain["pruning" if self.arms else "arms"]
         if not self.contrasts:
             del plain["contrasts"]

@@ -7,6 +7,7 @@ from pydantic import Field, model_serializer
 
 from rlottery.activations import DEFAULT_ACTIVATION
 from rlottery.config.fields import Count, CountOrAll, CountOrZero, Environments, Section
+from rlottery.config.groups import ALGORITHMS, ALL_GROUPS, GROUPS, ON_POLICY, AlgorithmName
 from rlottery.config.updates import Updates
 
 NOT_FOR_ROLLOUTS = {
@@ -20,6 +21,13 @@ LEFT_OUT: dict[str, dict[str, Any]] = {
     "sac": {"log_prob_epsilon": 0.0},
 }
 """Section -> the settings that records have only where they differ from this: earlier versions didn't have them."""
+
+
+def unread_keys(algorithm: AlgorithmName) -> list[tuple[str, ...]]:
+    """The keys of a study, or of a task, that agents of this algorithm don't read, each with its section."""
+    sections: list[tuple[str, ...]] = [(name,) for name in ALGORITHMS if name != algorithm]
+    networks = [("network", group) for group in ALL_GROUPS if group not in GROUPS[algorithm]]
+    return [*sections, *networks, *(("training", key) for key in NOT_FOR_ROLLOUTS if algorithm in ON_POLICY)]
 
 
 class Training(Section):

@@ -4,13 +4,14 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from rlottery.config import ALGORITHMS, ON_POLICY, Config, Task, config_to_dict
-from rlottery.config.training import NOT_FOR_ROLLOUTS, Training
+from rlottery.config import ALGORITHMS, Config, Task, config_to_dict
+from rlottery.config.groups import AlgorithmName
+from rlottery.config.training import Training, unread_keys
 from rlottery.config.yaml_lines import dotted
 from rlottery.errors import ConfigError, ForeignFileError, unknown_choice
 from rlottery.interop.read_agent import AgentFile
@@ -70,9 +71,9 @@ class ImportedConfig:
             "network": agent.network,
             "algorithm": agent.algorithm,
         }
+        unread = unread_keys(cast(AlgorithmName, agent.algorithm))
         for section, model in sections.items():
-            unread = NOT_FOR_ROLLOUTS if section == "training" and agent.algorithm in ON_POLICY else ()
-            keys = [key for key in model.model_fields if key not in unread]
+            keys = [key for key in model.model_fields if (section, key) not in unread]
             given = found.get(section, {})
             values[section] = {key: given[key] for key in keys if given.get(key) is not None}
             self.defaults += [f"{section}.{key}" for key in keys if given.get(key) is None]
