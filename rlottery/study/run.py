@@ -38,12 +38,11 @@ from rlottery.study.execution.local import LocalBackend
 from rlottery.study.execution.time_left import TimeLeft
 from rlottery.study.execution.tracking import check_trackers, following
 from rlottery.study.planning.devices import check_device
-from rlottery.study.planning.few_updates import few_updates_warnings
-from rlottery.study.planning.few_weights import few_weights_warnings
 from rlottery.study.planning.finished_runs import damage_of_job, missing_data
 from rlottery.study.planning.jobs import TRAINING, UNTRAINED
 from rlottery.study.planning.other_versions import report_other_versions
 from rlottery.study.planning.plan import JobState, Tracked, plan_study, seed_of
+from rlottery.study.planning.recipe_warnings import recipe_warnings
 from rlottery.study.planning.trials import record_trials
 from rlottery.study.reporting import plain_printer, publish
 from rlottery.study.resources.disk_space import check_room
@@ -159,9 +158,8 @@ def _prepare(
     found = sum(t.state is JobState.FOUND for t in tracked)
     if waiting:
         check_trackers(config)
-    for warn in (few_weights_warnings, few_updates_warnings):
-        for warning in warn(config, [t.job for t in waiting]):
-            say(warning)
+    for warning in recipe_warnings(config, [t.job for t in waiting]):
+        say(warning)
     report_other_versions(config, [t.job for t in waiting], say)
     if found:
         say(already_done(rows_of(tracked)))

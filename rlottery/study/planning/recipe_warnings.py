@@ -1,11 +1,17 @@
-"""Tickets that are rewound so late that a part of them doesn't learn again."""
+"""Warnings about recipes before anything starts, such as a rewind step after which a part of an agent can't learn."""
 
 from collections.abc import Sequence
 
 from rlottery.config import Config
 from rlottery.config.models import needed_updates
 from rlottery.config.recipes import PrunedRecipe
+from rlottery.study.planning.few_weights import few_weights_warnings
 from rlottery.study.planning.jobs import Job
+
+
+def recipe_warnings(config: Config, jobs: Sequence[Job]) -> list[str]:
+    """What is said about the recipes of these jobs before they start: too few weights, or too few updates."""
+    return [*few_weights_warnings(config, jobs), *few_updates_warnings(config, jobs)]
 
 
 def few_updates_warnings(config: Config, jobs: Sequence[Job]) -> list[str]:

@@ -30,10 +30,9 @@ from rlottery.study.execution.cores import usable_cores
 from rlottery.study.execution.executor import worker_count
 from rlottery.study.line_tables import RunTable
 from rlottery.study.planning.devices import check_device
-from rlottery.study.planning.few_updates import few_updates_warnings
-from rlottery.study.planning.few_weights import few_weights_warnings
 from rlottery.study.planning.jobs import TRAINING, UNTRAINED, Job, prerequisites
 from rlottery.study.planning.plan import JobState, Tracked
+from rlottery.study.planning.recipe_warnings import recipe_warnings
 from rlottery.study.planning.trials import try_tasks
 from rlottery.study.resources.disk_space import disk_use, group_weights, kept_bytes, size
 from rlottery.study.resources.memory import available_memory, memory_warnings, study_memory
@@ -99,8 +98,7 @@ def estimate_table(
     """
     waiting = [t for t in tracked if t.state is JobState.WAITING]
     rates = measure(config) if waiting else []
-    warn = few_weights_warnings, few_updates_warnings
-    added = [Text(warning) for of in warn for warning in of(config, [t.job for t in waiting])]
+    added = [Text(warning) for warning in recipe_warnings(config, [t.job for t in waiting])]
     added += [Text(_added(*other, rates))] if waiting and other and other[1] else []
     rows: list[tuple[str, ...]] = []
     takes = {id(t): job_seconds(t.job, rates[t.job.task_index]) for t in waiting}

@@ -6,8 +6,8 @@ import pytest
 
 from rlottery.config import Config, load_config
 from rlottery.study.planning.arms import arms_of
-from rlottery.study.planning.few_updates import few_updates_warnings
 from rlottery.study.planning.jobs import STAGES, list_jobs
+from rlottery.study.planning.recipe_warnings import few_updates_warnings
 
 
 def study(folder: Path, algorithm: str, settings: str, step: int) -> Config:
