@@ -44,13 +44,16 @@ _DARK = (
 )
 
 
-def page_files(contents: Contents) -> dict[str, bytes]:
+def page_files(contents: Contents, processes: int = 1) -> dict[str, bytes]:
     """The page, and its figures and tables in folders next to it, by name. The same contents give the same bytes.
 
     The names are report.html, figures/*.png and *.svg, tables/*.csv and *.md, in the order of the page.
+
+    Args:
+        processes: how many may draw figures at once.
     """
     look = looks(contents.scores)
-    figures, tables = page_figures(contents, look), _tables(contents, look)
+    figures, tables = page_figures(contents, look, processes), _tables(contents, look)
     files = {PAGE: _html(contents, figures, tables).encode()}
     for figure in (figure for of_section in figures.values() for figure in of_section):
         files[f"figures/{figure.name}.png"] = figure.drawn.png

@@ -1,9 +1,10 @@
 """The figures of the page with their captions."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import chain
 from typing import Any
 
 from markupsafe import Markup
@@ -13,6 +14,7 @@ from rlottery.analysis.digits import number_formatter
 from rlottery.analysis.mask_analysis import ArmMasks, MaskAnalysis, MaskOverlap
 from rlottery.analysis.scores import TaskScores
 from rlottery.config import file_name
+from rlottery.processes.shared_calls import call_all
 from rlottery.report import mask_figures, mask_overlap_figures, over_sparsity, score_figures
 from rlottery.report.arm_rows import have_one_sparsity
 from rlottery.report.arm_styles import Look, looks
@@ -26,6 +28,9 @@ from rlottery.report.mask_picture import mask_picture
 from rlottery.report.mask_tables import partners_sentence
 from rlottery.report.wording import BOOTSTRAP, METRIC_NAMES, last_evaluations, plural
 from rlottery.storage.paths import DENSE
+
+_MANY_ROWS = 40
+"""From so many arms of tasks with masks on, other processes are worth their start: a figure has a row for each."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,29 @@ class PageFigure:
         return inline(self.drawn, self.name)
 
 
+@dataclass(frozen=True)
+class _Planned:
+    """A figure that is yet to be drawn, in this process or another one; its other attributes are `PageFigure`'s.
+
+    Attributes:
+        draw: draws it, or gives None if there is nothing to draw.
+    """
+
+    name: str
+    title: str
+    caption: str
+    draw: Callable[[], Drawn | None]
+    note: str = ""
+
+    def __call__(self) -> PageFigure | None:
+        """Draw the figure with its parts of the page."""
+        if (drawn := self.draw()) is None:
+            return None
+        figure = PageFigure(self.name, self.title, self.caption, drawn, self.note)
+        _ = figure.inlined  # kept with the figure
+        return figure
+
+
 def letters(figures: Iterable[PageFigure]) -> Markup:
     """The outlines of the letters of all figures of a page."""
     return Markup(letters_of(figure.inlined for figure in figures))
@@ -108,49 +136,58 @@ def _dashes(dash: Any, width: float) -> str:
     return "none" if isinstance(dash, str) else " ".join(f"{part * width:g}" for part in dash[1])
 
 
-def page_figures(contents: Contents, look: Mapping[str, Look]) -> dict[str, list[PageFigure]]:
-    """Section of the page -> its figures, drawn once in the colours of the light theme; the page has its own."""
-    sections = {
-        "sparsity": [
-            _over_all_tasks(contents, look),
-            *(_over_sparsity(contents, scores, look) for scores in contents.scores),
-        ],
-        "curves": [_curves(contents, scores, look) for scores in contents.scores],
+def page_figures(contents: Contents, look: Mapping[str, Look], processes: int = 1) -> dict[str, list[PageFigure]]:
+    """Section of the page -> its figures, drawn once in the colours of the light theme; the page has its own.
+
+    Args:
+        processes: how many may draw at once, where there is much to draw.
+    """
+    planned = {
+        "sparsity": [*_over_all_tasks(contents, look), *_over_sparsity(contents, look)],
+        "curves": [_curves(contents, scores, look) for scores in contents.scores if _has_curves(contents, scores)],
         "across": _across(contents, look),
         "masks": _mask_figures(contents, look),
     }
-    return {name: [figure for figure in figures if figure is not None] for name, figures in sections.items()}
+    # Figures of runs stay here: their evaluations take as long to be passed on as to be drawn.
+    own, shared = [*planned["sparsity"], *planned["curves"]], [*planned["masks"], *planned["across"]]
+    drawn = call_all(own, shared, processes if len(contents.masks.arms) >= _MANY_ROWS else 1)
+    figures = {figure.name: figure for figure in drawn if figure is not None}
+    return {name: [figures[one.name] for one in plans if one.name in figures] for name, plans in planned.items()}
 
 
 def main_figure(contents: Contents) -> PageFigure | None:
     """The figure that shows most: normalised scores over sparsity, or the scores of the only task; None without any."""
     look = looks(contents.scores)
-    every = (_over_sparsity(contents, scores, look) for scores in contents.scores)
-    return _over_all_tasks(contents, look) or next((figure for figure in every if figure is not None), None)
+    drawn = (plan() for plan in chain(_over_all_tasks(contents, look), _over_sparsity(contents, look)))
+    return next((figure for figure in drawn if figure is not None), None)
 
 
-def _over_sparsity(contents: Contents, scores: TaskScores, look: Mapping[str, Look]) -> PageFigure | None:
-    task = scores.task
-    shown = [a for a in scores.arms if a.arm == DENSE or (a.arm in look and look[a.arm].sparsity is not None)]
-    n = _n((len(arm.scores) for arm in shown), len(contents.seeds), "seed", "per arm")
-    arms = {arm.arm for arm in shown}
-    diverged = sum(run.status == "diverged" and run.arm in arms for run in scores.every_run)
-    verb = "counts" if diverged == 1 else "count"
-    counted = f" {plural(diverged, 'run')} diverged and {verb} with the score of untrained agents." if diverged else ""
-    return _figure(
-        f"sparsity-{file_name(task)}",
-        task,
-        f"{task}: mean {METRIC_NAMES[scores.metric]} of {n}, with its {BOOTSTRAP}; dots: single seeds. "
-        f"Score: {last_evaluations(contents.score_evaluations)} of a run.{counted}",
-        over_sparsity.score_over_sparsity(scores, look, LIGHT),
-        _marks(arms, look),
-    )
+def _over_sparsity(contents: Contents, look: Mapping[str, Look]) -> Iterator[_Planned]:
+    for scores in contents.scores:
+        task = scores.task
+        shown = [a for a in scores.arms if a.arm == DENSE or (a.arm in look and look[a.arm].sparsity is not None)]
+        n = _n((len(arm.scores) for arm in shown), len(contents.seeds), "seed", "per arm")
+        arms = {arm.arm for arm in shown}
+        diverged = sum(run.status == "diverged" and run.arm in arms for run in scores.every_run)
+        verb = "counts" if diverged == 1 else "count"
+        counted = f" {plural(diverged, 'run')} diverged and {verb} with the score of untrained agents."
+        yield _Planned(
+            f"sparsity-{file_name(task)}",
+            task,
+            f"{task}: mean {METRIC_NAMES[scores.metric]} of {n}, with its {BOOTSTRAP}; dots: single seeds. "
+            f"Score: {last_evaluations(contents.score_evaluations)} of a run.{counted if diverged else ''}",
+            partial(over_sparsity.score_over_sparsity, scores, look, LIGHT),
+            _marks(arms, look),
+        )
 
 
-def _curves(contents: Contents, scores: TaskScores, look: Mapping[str, Look]) -> PageFigure | None:
+def _has_curves(contents: Contents, scores: TaskScores) -> bool:
+    """Whether there is more than final scores alone, which are all that other tools may have kept."""
+    return not contents.elsewhere or any(len(run.evaluations) > 1 for run in scores.every_run)
+
+
+def _curves(contents: Contents, scores: TaskScores, look: Mapping[str, Look]) -> _Planned:
     task, runs = scores.task, scores.every_run
-    if contents.elsewhere and all(len(run.evaluations) < 2 for run in runs):
-        return None  # final scores alone are no curves
     of = "" if contents.elsewhere else " of the deterministic policy"
     drawn = [run for run in runs if run.evaluations and run.arm in look]
     done = Counter(run.arm for run in drawn if run.status == "done")
@@ -164,23 +201,25 @@ def _curves(contents: Contents, scores: TaskScores, look: Mapping[str, Look]) ->
     below = ""
     if (lowest := below_panels(runs, look)) is not None:
         below = f" Before training, some runs score as low as {number_formatter([lowest])(lowest)}, below the panels."
-    return _figure(
+    return _Planned(
         f"curves-{file_name(task)}",
         task,
         f"{task}: score{of} over environment steps. Thick: mean of the runs that are done, {n}. {thin}.{below}",
-        curve_panels(task, runs, look, LIGHT),
+        partial(curve_panels, task, runs, look, LIGHT),
     )
 
 
-def _over_all_tasks(contents: Contents, look: Mapping[str, Look]) -> PageFigure | None:
+def _over_all_tasks(contents: Contents, look: Mapping[str, Look]) -> Iterator[_Planned]:
     """Normalised scores over sparsity, if there are several tasks."""
     arms, tasks, n, without = _on_the_same_tasks(contents)
-    return _figure(
+    if tasks < 2:
+        return
+    yield _Planned(
         "normalised-over-sparsity",
         "All tasks",
         f"All tasks: normalised score (0 = untrained, 1 = dense), mean over {plural(tasks, 'task')} ({n}), with its "
         f"{BOOTSTRAP}.{without}",
-        over_sparsity.normalised_over_sparsity(arms, look, LIGHT) if tasks > 1 else None,
+        partial(over_sparsity.normalised_over_sparsity, arms, look, LIGHT),
         _marks((arm.arm for arm in arms), look),
     )
 
@@ -195,33 +234,33 @@ def _marks(arms: Iterable[str], look: Mapping[str, Look]) -> str:
     )
 
 
-def _across(contents: Contents, look: Mapping[str, Look]) -> list[PageFigure | None]:
+def _across(contents: Contents, look: Mapping[str, Look]) -> list[_Planned]:
     """The figures of arms over tasks; none for a single task, of which the other figures show everything."""
     arms, tasks, n, without = _on_the_same_tasks(contents)
     if tasks < 2:
         return []
     over = f"{plural(tasks, 'task')}, {n}.{without}"
     return [
-        _figure(
+        _Planned(
             "aggregates",
             "Aggregates over tasks",
             f"Normalised score (0 = untrained, 1 = dense), with its {BOOTSTRAP}; {over} The interquartile mean is over "
             "runs, mean and median are over tasks. Line: mean of dense agents.",
-            score_figures.aggregates(arms, look, LIGHT),
+            partial(score_figures.aggregates, arms, look, LIGHT),
         ),
-        _figure(
+        _Planned(
             "profiles",
             "Performance profiles",
             f"Performance profiles: share of runs that reach at least each normalised score, with its {BOOTSTRAP}; "
             f"{over} Higher and further to the right is better.",
-            score_figures.profiles(arms, look, LIGHT),
+            partial(score_figures.profiles, arms, look, LIGHT),
         ),
-        _figure(
+        _Planned(
             "improvement",
             "Probability of improvement",
             "Probability that a run of the arm scores higher than a run of the other (ties count half), with its "
             f"{BOOTSTRAP}; {over} Line: even chances.",
-            score_figures.improvement(arms, look, LIGHT),
+            partial(score_figures.improvement, arms, look, LIGHT),
         ),
     ]
 
@@ -245,7 +284,7 @@ def _on_the_same_tasks(contents: Contents) -> tuple[list[AcrossTasks], int, str,
     return arms, len(tasks), n, without
 
 
-def _mask_figures(contents: Contents, look: Mapping[str, Look]) -> list[PageFigure | None]:
+def _mask_figures(contents: Contents, look: Mapping[str, Look]) -> list[_Planned]:
     masks, seeds = contents.masks, len(contents.seeds)
     tasks = masks.tasks
 
@@ -257,50 +296,50 @@ def _mask_figures(contents: Contents, look: Mapping[str, Look]) -> list[PageFigu
     critics = "the critics, and " if acting == "actor" else ""
     between = [found for found in masks.overlaps if found.kind == "task"]
     return [
-        _figure(
+        _Planned(
             "mask-survivors",
             "Weights that remain in every layer",
             f"Share of the weights of every layer that remain, in %. {means(masks.arms)}",
-            mask_figures.survivors_figure(masks, look, LIGHT),
+            partial(mask_figures.survivors_figure, masks, look, LIGHT),
         ),
-        _figure(
+        _Planned(
             "mask-idle-units",
             "Idle units",
             f"Share of the hidden units that have no path to an output or from an input, in %. {means(masks.arms)}",
-            mask_figures.idle_units(masks, look, LIGHT),
+            partial(mask_figures.idle_units, masks, look, LIGHT),
         ),
         *(
-            _figure(
+            _Planned(
                 f"mask-inputs-{file_name(task)}",
                 f"Inputs kept on {task}",
                 f"{task}: share of each observation entry's weights in the {acting}'s first layer that remain. "
                 f"{means(arm for arm in masks.arms if arm.task == task)} Cross: read in no seed; number: seeds in "
                 f"which it is not read. The table of inputs has {critics}the saliency of each entry.",
-                mask_figures.input_strip(masks, task, look, LIGHT),
+                partial(mask_figures.input_strip, masks, task, look, LIGHT),
             )
             for task in tasks
         ),
-        _figure(
+        _Planned(
             "mask-overlap",
             "Mask overlap",
             f"Mask overlap: Jaccard index of the weights that two masks keep; {_overlap_means(masks)}, given next to "
             f"the rows; no interval.{partners_sentence(masks)}",
-            mask_overlap_figures.overlap_figure(masks, look, LIGHT),
+            partial(mask_overlap_figures.overlap_figure, masks, look, LIGHT),
         ),
-        _figure(
+        _Planned(
             "mask-overlap-tasks",
             "Mask overlap between tasks",
             f"Mask overlap between tasks: Jaccard index of the weights that masks keep, in %; means over "
             f"{_pairs(between)} of masks with the same seed; no interval.",
-            mask_overlap_figures.overlap_between_tasks(masks, look, LIGHT),
+            partial(mask_overlap_figures.overlap_between_tasks, masks, look, LIGHT),
         ),
         *(
-            _figure(
+            _Planned(
                 f"mask-picture-{kind}-{file_name(task)}",
                 f"{arm.arm} on {task}",
                 f"{arm.arm} on {task}: the {arm.acting}'s mask of one seed, one point per weight; n = 1 seed, no "
                 "interval.",
-                mask_picture(arm, look, LIGHT),
+                partial(mask_picture, arm, look, LIGHT),
             )
             for task in tasks
             for kind, arm in _pictured(masks, task, look).items()
@@ -341,7 +380,3 @@ def _n(numbers: Iterable[int], asked: int, what: str, each: str = "") -> str:
     most = max(asked, high)
     things = plural(most, what) if asked else f"{span} {what}{'' if high == 1 else 's'}"
     return " ".join(["n =", *([span, "of"] if asked else []), things, *([each] if each else [])])
-
-
-def _figure(name: str, title: str, caption: str, drawn: Drawn | None, note: str = "") -> PageFigure | None:
-    return None if drawn is None else PageFigure(name, title, caption, drawn, note)

@@ -27,6 +27,7 @@ from rlottery.report.wording import plural
 from rlottery.safety.printable import on_one_line
 from rlottery.storage.paths import DENSE, Store
 from rlottery.storage.study_record import note_command
+from rlottery.study.execution.cores import usable_cores
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def publish(
     try:
         films, no_films = films_of(store, config, contents, trust=trust)
         shown = replace(contents, films=films, no_films=no_films)
-        written = write_report(folder, shown, say)
+        written = write_report(folder, shown, say, usable_cores().number)
     except OSError as error:
         raise StudyError(
             f"The report can't be written: {error}. Fix this, then rerun the report; or write it to another folder: "
@@ -176,7 +177,7 @@ def compare_results(asked: ResultsAsked, to: Path, console: Console) -> None:
     console.print()
     say = plain_printer(console)
     try:
-        written = write_report(to, contents, say)
+        written = write_report(to, contents, say, usable_cores().number)
     except OSError as error:
         raise StudyError(f"The page can't be written: {error}. Choose another folder: --to FOLDER") from None
     for page in written[:1]:

@@ -22,6 +22,8 @@ from rich.console import Console
 
 from rlottery.analysis.digits import MINUS
 from rlottery.analysis.mask_analysis import MaskAnalysis
+from rlottery.processes import shared_calls
+from rlottery.report import page_figures
 from rlottery.report.cells import DARK_TEXT, LIGHT_TEXT
 from rlottery.report.closing import Closing
 from rlottery.report.contents import Contents
@@ -123,6 +125,21 @@ def half_done(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("half-done")
     write_report(folder, replace(contents(seeds=(0,), evaluations=3), seeds=(0, 1, 2, 3, 4)))
     return folder
+
+
+def test_several_processes_draw_the_same_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def call_all(own: list[Any], shared: list[Any], processes: int) -> list[Any]:
+        asked.append(processes)
+        return shared_calls.call_all(own, shared, processes)
+
+    monkeypatch.setattr(page_figures, "call_all", call_all)
+    monkeypatch.setattr(page_figures, "_MANY_ROWS", len(contents().masks.arms))
+    files = page_files(contents(), processes=2)
+    assert asked == [2]
+    for name, content in files.items():
+        assert (report() / name).read_bytes() == content, name
 
 
 class TestThePage:
