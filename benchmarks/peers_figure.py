@@ -65,7 +65,7 @@ def _libraries(axes: Axes, samples: Sequence[Sample]) -> None:
                 color=colour,
             )
     axes.axvline(1.0, color=QUIET, linewidth=1)
-    axes.set(yticks=range(len(peers)), yticklabels=peers, xlim=(0, None), ylim=(len(peers) - 0.1, -0.6))
+    axes.set(yticks=range(len(peers)), yticklabels=peers, xlim=(0, None), ylim=(len(peers) + 0.1, -0.6))
     axes.set(xlabel="rate over that of rlottery (1)", title="Dense agents: other libraries")
     axes.legend(loc="lower left", ncols=2, frameon=False)
 
