@@ -80,7 +80,7 @@ def spy(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> Iterator[Spy]:
         rlottery.envs.make(task, kwargs)  # type: ignore[attr-defined]
         raise TaskError("tried")
 
-    def missing(folder: Path, contents: Contents, say: object) -> list[Path]:
+    def missing(folder: Path, contents: Contents, *_: object) -> list[Path]:
         print(*contents.missing)
         return []
 

@@ -24,6 +24,7 @@ from rlottery.analysis.digits import MINUS
 from rlottery.analysis.mask_analysis import MaskAnalysis
 from rlottery.processes import shared_calls
 from rlottery.report import page_figures
+from rlottery.report.arm_styles import looks
 from rlottery.report.cells import DARK_TEXT, LIGHT_TEXT
 from rlottery.report.closing import Closing
 from rlottery.report.contents import Contents
@@ -127,19 +128,30 @@ def half_done(tmp_path_factory) -> Path:
     return folder
 
 
-def test_several_processes_draw_the_same_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+def test_figures_of_masks_and_over_tasks_are_drawn_by_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is much to draw; and by another process as here."""
+    folder, given = report() / "figures", contents()
+    asked: list[tuple[list[Any], int]] = []
 
     def call_all(own: list[Any], shared: list[Any], processes: int) -> list[Any]:
-        asked.append(processes)
-        return shared_calls.call_all(own, shared, processes)
+        asked.append((shared, processes))
+        return []
 
     monkeypatch.setattr(page_figures, "call_all", call_all)
-    monkeypatch.setattr(page_figures, "_MANY_ROWS", len(contents().masks.arms))
-    files = page_files(contents(), processes=2)
-    assert asked == [2]
-    for name, content in files.items():
-        assert (report() / name).read_bytes() == content, name
+    for most in (len(given.masks.arms), len(given.masks.arms) + 1):
+        monkeypatch.setattr(page_figures, "_MANY_ROWS", most)
+        page_figures.page_figures(given, looks(given.scores), processes=3)
+    (shared, several), (_, alone) = asked
+    assert (several, alone) == (3, 1)
+    here = {path.stem for path in folder.glob("*.svg")}
+    kept = {one.name for one in shared} & here
+    assert {name for name in here if name.startswith("mask-")} | {"profiles", "aggregates"} <= kept
+
+    plans = [one for one in shared if one.name in ("profiles", "mask-idle-units")]
+    (first, second), mine = shared_calls.call_all([], plans, processes=2), plans[0]()
+    assert first.drawn == mine.drawn and first.inlined == mine.inlined
+    for figure in (first, second):
+        assert figure.drawn.png == (folder / f"{figure.name}.png").read_bytes()
 
 
 class TestThePage:
