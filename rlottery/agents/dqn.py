@@ -15,11 +15,11 @@ import numpy as np
 import optax
 from scipy.special import ndtr
 
+from rlottery.agents.adam import map_moments
 from rlottery.agents.algorithms import DQN_DESCRIPTION, DQNSetup
 from rlottery.agents.base import Algorithm, apply_masks
 from rlottery.agents.description import Spec
 from rlottery.agents.discrete import largest
-from rlottery.agents.masked_steps import map_moments, masked_step
 from rlottery.agents.networks import Tree, fresh_weights, mlp, mlp_layer_inputs
 from rlottery.storage.transitions import Transitions
 
@@ -119,7 +119,8 @@ def update(state: DQNState, batch: Transitions, settings: DQNSetup) -> tuple[DQN
     (loss, value), gradient = jax.value_and_grad(q_loss, has_aux=True)(state.params["q"], state, batch, settings)
     gradient = apply_masks(gradient, state.masks.get("q", {}))  # before its norm is taken
     gradient, _ = optax.clip_by_global_norm(dqn.max_gradient_norm).update(gradient, optax.EmptyState())
-    q, optimizer = masked_step(_optimizer(settings), gradient, state.optimizer["q"], state.params["q"], {})
+    step, optimizer = _optimizer(settings).update(gradient, state.optimizer["q"])
+    q: Any = optax.apply_updates(state.params["q"], step)
     updates = state.updates + 1
     is_copied = updates % dqn.target_interval == 0
     new_state = state._replace(

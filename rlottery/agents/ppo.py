@@ -16,11 +16,11 @@ import numpy as np
 import optax
 from scipy.special import log_ndtr
 
+from rlottery.agents.adam import map_moments
 from rlottery.agents.algorithms import PPO_DESCRIPTION, PPOSetup
 from rlottery.agents.base import Algorithm, apply_masks
 from rlottery.agents.description import Spec
 from rlottery.agents.discrete import largest
-from rlottery.agents.masked_steps import map_moments
 from rlottery.agents.networks import Tree, init_orthogonal, mlp, mlp_layer_inputs
 from rlottery.agents.normalization import LARGEST, LEAST_VARIANCE, normalized
 from rlottery.storage.transitions import Transitions

@@ -13,10 +13,10 @@ import numpy as np
 import optax
 
 from rlottery.agents.actor_critic import layer_inputs, q_values, smaller_q
+from rlottery.agents.adam import Adam, map_moments
 from rlottery.agents.algorithms import SAC_DESCRIPTION, SACSetup
 from rlottery.agents.base import Algorithm
 from rlottery.agents.kernels.random_numbers import standard_normal
-from rlottery.agents.masked_steps import map_moments, masked_step
 from rlottery.agents.networks import Tree, fresh_weights, mlp
 from rlottery.storage.transitions import Transitions
 
@@ -115,22 +115,23 @@ def update(state: SACState, batch: Transitions, settings: SACSetup) -> tuple[SAC
     optimizer = dict(state.optimizer)
 
     critic_value, gradient = jax.value_and_grad(critic_loss)(state.params["critic"], state, batch, critic_key, settings)
-    critic, optimizer["critic"] = masked_step(
-        optimizers["critic"], gradient, optimizer["critic"], state.params["critic"], state.masks.get("critic", {})
+    critic, optimizer["critic"] = optimizers["critic"].step(
+        gradient, optimizer["critic"], state.params["critic"], state.masks.get("critic", {})
     )
 
     (actor_value, entropy), gradient = jax.value_and_grad(actor_loss, has_aux=True)(
         state.params["actor"], critic, state, batch.observations, actor_key, settings
     )
-    actor, optimizer["actor"] = masked_step(
-        optimizers["actor"], gradient, optimizer["actor"], state.params["actor"], state.masks.get("actor", {})
+    actor, optimizer["actor"] = optimizers["actor"].step(
+        gradient, optimizer["actor"], state.params["actor"], state.masks.get("actor", {})
     )
 
     # The loss is log_temperature x (entropy - target), as in SB3 and CleanRL. Its gradient is the gap itself.
     target = settings.hyperparameters.target_entropy
     gap = entropy - (-float(batch.actions.shape[-1]) if target == "auto" else float(target))
-    step, optimizer["temperature"] = optimizers["temperature"].update(gap, optimizer["temperature"])
-    log_temperature = optax.apply_updates(state.log_temperature, step)
+    log_temperature, optimizer["temperature"] = optimizers["temperature"].step(
+        gap, optimizer["temperature"], state.log_temperature, masks={}
+    )
 
     polyak = settings.hyperparameters.polyak
     target_critic = jax.tree.map(lambda t, w: t + polyak * (w - t), state.target_critic, critic)
@@ -177,12 +178,12 @@ def _sample(
     return actions, jnp.sum(gaussian - squash, axis=-1)
 
 
-def _optimizers(settings: SACSetup) -> dict[str, optax.GradientTransformation]:
+def _optimizers(settings: SACSetup) -> dict[str, Adam]:
     sac = settings.hyperparameters
     return {
-        "actor": optax.adam(sac.actor_learning_rate),
-        "critic": optax.adam(sac.critic_learning_rate),
-        "temperature": optax.adam(sac.temperature_learning_rate),
+        "actor": Adam(sac.actor_learning_rate),
+        "critic": Adam(sac.critic_learning_rate),
+        "temperature": Adam(sac.temperature_learning_rate),
     }
 
 

@@ -14,9 +14,9 @@ import optax
 
 from rlottery.activations import Activation
 from rlottery.agents.actor_critic import layer_inputs, q_values, smaller_q
+from rlottery.agents.adam import Adam, map_moments
 from rlottery.agents.algorithms import TD3_DESCRIPTION, TD3Setup
 from rlottery.agents.base import Algorithm
-from rlottery.agents.masked_steps import map_moments, masked_step
 from rlottery.agents.networks import Tree, fresh_weights, mlp
 from rlottery.storage.transitions import Transitions
 
@@ -114,13 +114,13 @@ def update(state: TD3State, batch: Transitions, settings: TD3Setup) -> tuple[TD3
     td3, optimizers, masks = settings.hyperparameters, _optimizers(settings), state.masks
     next_key, noise_key = jax.random.split(state.key)
     critic_value, gradient = jax.value_and_grad(critic_loss)(state.params["critic"], state, batch, noise_key, settings)
-    critic, of_critic = masked_step(
-        optimizers["critic"], gradient, state.optimizer["critic"], state.params["critic"], masks.get("critic", {})
+    critic, of_critic = optimizers["critic"].step(
+        gradient, state.optimizer["critic"], state.params["critic"], masks.get("critic", {})
     )
 
     def with_policy(actor: Tree, of_actor: optax.OptState, targets: Tree, _: jax.Array) -> tuple[Any, ...]:
         value, gradient = jax.value_and_grad(actor_loss)(actor, critic, state, batch.observations, settings)
-        actor, of_actor = masked_step(optimizers["actor"], gradient, of_actor, actor, masks.get("actor", {}))
+        actor, of_actor = optimizers["actor"].step(gradient, of_actor, actor, masks.get("actor", {}))
         online = {"actor": actor, "critic": critic}
         return actor, of_actor, jax.tree.map(lambda t, w: t + td3.polyak * (w - t), targets, online), value
 
@@ -157,9 +157,9 @@ def _act(actor: Tree, patterns: Tree, activation: Activation, observations: jax.
     return jnp.tanh(mlp(actor, observations, activation=activation, pattern=patterns.get("actor")))
 
 
-def _optimizers(settings: TD3Setup) -> dict[str, optax.GradientTransformation]:
+def _optimizers(settings: TD3Setup) -> dict[str, Adam]:
     td3 = settings.hyperparameters
-    return {"actor": optax.adam(td3.actor_learning_rate), "critic": optax.adam(td3.critic_learning_rate)}
+    return {"actor": Adam(td3.actor_learning_rate), "critic": Adam(td3.critic_learning_rate)}
 
 
 TD3 = Algorithm(

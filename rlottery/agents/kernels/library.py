@@ -31,7 +31,7 @@ from rlottery.storage.user_cache import processor_features, user_cache_folder
 KERNELS_VERSION = 3
 """Version of the order in which the kernels add numbers, on which the last bits of results depend. Manifests record it
 since 3."""
-CALLS_VERSION = 5
+CALLS_VERSION = 6
 """Version of the calls between Python and the library. Raise it on both sides together (`rl_version` in ffi.cc)."""
 VARIABLE = "RLOTTERY_KERNELS"
 PORTABLE = "portable"
@@ -42,6 +42,7 @@ TARGETS = {
     "rlottery_backward": "rl_backward",
     "rlottery_random_words": "rl_random_words",
     "rlottery_normals": "rl_normals",
+    "rlottery_adam": "rl_adam",
 }
 """Names of the functions in JAX -> their symbols in the library."""
 

@@ -1,6 +1,6 @@
 """Compact networks in JAX: the kernels as a function that `jax.grad` can differentiate."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -117,7 +117,13 @@ def _backward(layout: Layout, activation: Activation, residuals: Any, gradient: 
 compact_mlp.defvjp(_forward_and_keep, _backward, symbolic_zeros=True)
 
 
-def call(name: str, *shapes: tuple[int, ...], dtype: Any = np.float32) -> Callable[..., Sequence[jax.Array]]:
-    """A function of the library in JAX, whose results are arrays of these shapes. Under `vmap`, one call for each."""
+def call(
+    name: str, *shapes: tuple[int, ...], dtype: Any = np.float32, in_place: Mapping[int, int] | None = None
+) -> Callable[..., Sequence[jax.Array]]:
+    """A function of the library in JAX, whose results are arrays of these shapes. Under `vmap`, one call for each.
+
+    Args:
+        in_place: number of an argument -> that of the result that is written to its memory.
+    """
     results: list[Any] = [jax.ShapeDtypeStruct(shape, dtype) for shape in shapes]  # type: ignore[no-untyped-call]
-    return jax.ffi.ffi_call(name, results, vmap_method="sequential")
+    return jax.ffi.ffi_call(name, results, vmap_method="sequential", input_output_aliases=dict(in_place or {}))

@@ -10,7 +10,7 @@ import numpy as np
 from rlottery.activations import ACTIVATIONS, Activation, activated
 from rlottery.agents.kernels.layout import FULL, SPARSE, layout_of, pattern_of, to_vector
 from rlottery.agents.kernels.library import load
-from rlottery.agents.kernels.native import compact_mlp
+from rlottery.agents.kernels.native import call, compact_mlp
 from rlottery.agents.kernels.random_numbers import KERNELS, standard_normal
 from rlottery.errors import RlotteryError
 
@@ -24,7 +24,7 @@ def result_for(path: str) -> tuple[str, str]:
     try:
         library = load(Path(path))
         instruction_set = library.rl_isa().decode()
-        faults = (*map(wrong_numbers, ACTIVATIONS), wrong_noise())
+        faults = (*map(wrong_numbers, ACTIVATIONS), wrong_noise(), wrong_step())
         fault = next(filter(None, faults), "")
     except RlotteryError as error:
         fault = str(error)
@@ -80,6 +80,23 @@ def wrong_noise() -> str:
 
     expected, found = computed(jnp.array([7, 8], jnp.uint32))
     return "" if np.allclose(found, expected, rtol=1e-5, atol=1e-6) else "their random numbers differ from JAX's"
+
+
+def wrong_step() -> str:
+    """How a step of Adam differs from NumPy's; "" if it doesn't."""
+    rng = np.random.default_rng(0)
+    gradient, weights, mean = rng.normal(size=(3, BATCH)).astype(np.float32)
+    square, shares = rng.random(BATCH, np.float32), np.array([0.19, 0.002], np.float32)
+    numbers = np.array([0.9, 0.999, 0.1, 0.001, 1e-8, -0.1], np.float32)
+    adam = call("rlottery_adam", *[(BATCH,)] * 3)
+    mean_then, square_then = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient**2
+    weights_then = weights - 0.1 * (mean_then / shares[0]) / (np.sqrt(square_then / shares[1]) + 1e-8)
+    expected = weights_then, mean_then, square_then
+    for divides in (False, True):
+        found = adam(gradient, shares, weights, mean, square, numbers=numbers, divides=divides)
+        if not np.allclose(found, expected, rtol=1e-5, atol=1e-6):
+            return "their step of Adam differs from NumPy's"
+    return ""
 
 
 def by_numpy(

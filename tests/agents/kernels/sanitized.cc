@@ -154,6 +154,9 @@ bool refuses(const Packed& packed, int padding) {
   return true;
 }
 
+// Memory of exactly this size, so that the sanitizer sees what is read or written beyond it.
+std::unique_ptr<float[]> exact(int64_t floats) { return std::unique_ptr<float[]>(new float[floats]); }
+
 bool close(double expected, double found, double scale) {
   return std::isfinite(found) && std::fabs(expected - found) <= 2e-5 * (scale + std::fabs(expected));
 }
@@ -234,7 +237,6 @@ bool agrees(const Kernels& kernels) {
     g = gx;
   }
 
-  auto exact = [](int64_t floats) { return std::unique_ptr<float[]>(new float[floats]); };
   auto scratch = exact(kernels.scratch_floats(mlp, batch)), kept = exact(kernels.kept_floats(mlp, batch));
   auto found = exact(batch * outputs), again = exact(batch * outputs), gradient = exact(of_parameters.size());
   auto g0 = exact(batch * first), g1 = exact(batch * second);
@@ -306,12 +308,35 @@ bool draws_numbers(const Kernels& kernels) {
   return true;
 }
 
+// A step of Adam in double precision.
+bool steps(const Kernels& kernels) {
+  int count = draw(0, 70);
+  auto gradient = exact(count), weights = exact(count), mean = exact(count), squared = exact(count);
+  std::vector<double> expected[3];
+  AdamStep step = {{0.9f, 0.999f}, {0.1f, 0.001f}, {0.19f, 0.002f}, draw(0, 1) == 1, 1e-8f, -3e-4f};
+  for (int i = 0; i < count; i++) {
+    gradient[i] = static_cast<float>(draw(-1000, 1000)) / 500;
+    weights[i] = static_cast<float>(draw(-1000, 1000)) / 700;
+    mean[i] = static_cast<float>(draw(-1000, 1000)) / 900;
+    squared[i] = static_cast<float>(draw(0, 1000)) / 800;
+    double m = 0.9 * mean[i] + 0.1 * gradient[i], v = 0.999 * squared[i] + 0.001 * gradient[i] * gradient[i];
+    double direction = m / step.share[0] / (std::sqrt(v / step.share[1]) + 1e-8);
+    for (int n = 0; n < 3; n++) expected[n].push_back(n == 0 ? weights[i] - 3e-4 * direction : n == 1 ? m : v);
+  }
+  kernels.adam(step, count, gradient.get(), weights.get(), mean.get(), squared.get());
+  for (int i = 0; i < count; i++)
+    if (!close(expected[0][i], weights[i], 1) || !close(expected[1][i], mean[i], 1) ||
+        !close(expected[2][i], squared[i], 1))
+      return std::printf("a step of Adam differs\n"), false;
+  return true;
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
   int networks = count > 1 ? std::atoi(arguments[1]) : 100;
   for (int n = 0; n < networks; n++)
-    if (!agrees(RLOTTERY_TESTED) || !draws_numbers(RLOTTERY_TESTED)) return std::printf("network %d\n", n), 1;
+    if (!agrees(RLOTTERY_TESTED) || !draws_numbers(RLOTTERY_TESTED) || !steps(RLOTTERY_TESTED)) return std::printf("network %d\n", n), 1;
   std::printf("%d networks agree\n", networks);
   return 0;
 }

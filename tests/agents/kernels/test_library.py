@@ -91,7 +91,7 @@ class TestLibrariesThatCannotBeUsed:
     @needs_compiler
     def test_another_version(self, folder: Path) -> None:
         compile_library(folder, EXPORTS.replace("VERSION", "99"))
-        assert reason(folder) == "the library has version 99, but this rlottery needs 5"
+        assert reason(folder) == "the library has version 99, but this rlottery needs 6"
 
     @needs_compiler
     def test_one_that_ends_the_process(self, folder: Path) -> None:

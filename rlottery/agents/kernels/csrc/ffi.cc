@@ -131,6 +131,27 @@ ffi::Error run_normals(ffi::BufferR1<ffi::U32> key, ffi::Result<Vector> numbers)
   return ffi::Error::Success();
 }
 
+// The results are the memory of the arguments, if XLA can do without these.
+ffi::Error run_adam(ffi::Span<const float> numbers, Vector gradient, Vector shares, Vector weights, Vector mean,
+                    Vector square, ffi::Result<Vector> new_weights, ffi::Result<Vector> new_mean,
+                    ffi::Result<Vector> new_square, bool divides) {
+  int64_t count = gradient.dimensions()[0];
+  if (numbers.size() != 6 || shares.dimensions()[0] != 2) return invalid("a step of Adam in an unknown format");
+  const Vector from[3] = {weights, mean, square};
+  ffi::Result<Vector>* const to[3] = {&new_weights, &new_mean, &new_square};
+  for (int n = 0; n < 3; n++) {
+    if (from[n].dimensions()[0] != count || (*to[n])->dimensions()[0] != count)
+      return invalid("weights, gradients or moments of wrong sizes");
+    const float* source = from[n].typed_data();
+    if (source != (*to[n])->typed_data()) std::copy(source, source + count, (*to[n])->typed_data());
+  }
+  const float *given = numbers.begin(), *share = shares.typed_data();
+  AdamStep step = {{given[0], given[1]}, {given[2], given[3]}, {share[0], share[1]}, divides, given[4], given[5]};
+  chosen().kernels->adam(step, count, gradient.typed_data(), new_weights->typed_data(), new_mean->typed_data(),
+                         new_square->typed_data());
+  return ffi::Error::Success();
+}
+
 }  // namespace
 }  // namespace rlottery
 
@@ -170,9 +191,22 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(rl_normals, rlottery::run_normals,
                                   .Arg<ffi::BufferR1<ffi::U32>>()
                                   .Ret<rlottery::Vector>());
 
+XLA_FFI_DEFINE_HANDLER_SYMBOL(rl_adam, rlottery::run_adam,
+                              ffi::Ffi::Bind()
+                                  .Attr<ffi::Span<const float>>("numbers")
+                                  .Arg<rlottery::Vector>()
+                                  .Arg<rlottery::Vector>()
+                                  .Arg<rlottery::Vector>()
+                                  .Arg<rlottery::Vector>()
+                                  .Arg<rlottery::Vector>()
+                                  .Ret<rlottery::Vector>()
+                                  .Ret<rlottery::Vector>()
+                                  .Ret<rlottery::Vector>()
+                                  .Attr<bool>("divides"));
+
 #pragma GCC visibility pop
 
-RLOTTERY_EXPORT int rl_version() { return 5; }
+RLOTTERY_EXPORT int rl_version() { return 6; }
 
 RLOTTERY_EXPORT const char* rl_isa() { return rlottery::chosen().name; }
 

@@ -50,6 +50,16 @@ struct Pair {
   int32_t columns[2];
 };
 
+// A step of Adam. The number t of the step is in the shares alone.
+struct AdamStep {
+  float decay[2];  // of the means of gradients and of their squares,
+  float rest[2];   // 1 - decay, rounded from the difference of doubles,
+  float share[2];  // and 1 - decay^t
+  bool divides;    // by the shares, and doesn't multiply with their reciprocals
+  float epsilon;
+  float change;    // minus the learning rate
+};
+
 // Activations and their gradients are stored in blocks: (ceil(batch / kBlock), units, kBlock).
 struct Kernels {
   // Writes outputs (batch, out) and, if `kept` is not null, what backward needs: inputs and hidden activations,
@@ -66,6 +76,8 @@ struct Kernels {
   void (*random_words)(const uint32_t key[2], int64_t count, uint32_t* high, uint32_t* low);
   // Standard normal numbers from these words, as JAX makes them.
   void (*normals)(const uint32_t key[2], int64_t count, float* to);
+  // A step of Adam (Kingma and Ba 2015, arXiv:1412.6980) for `count` weights: changes the weights and both means.
+  void (*adam)(const AdamStep&, int64_t count, const float* gradient, float* weights, float* mean, float* square);
   // The size of `kept`.
   int64_t (*kept_floats)(const Mlp&, int64_t batch);
   // The most scratch memory that forward and backward need.
