@@ -18,6 +18,7 @@ def call(*arguments: str | Path) -> tuple[int, str, str]:
 
 def refusal(*arguments: str | Path) -> str:
     """The message of a command that must refuse its input and change no file. `rlottery run` may print a first line."""
+    assert not Path("pyproject.toml").exists(), "the test must change to a folder of its own, all of which is read"
     before = contents(Path())
     code, output, message = call(*arguments)
     assert code == 2 and re.fullmatch(r"(Study .* Planning \.\.\.\n)?", output)

@@ -284,7 +284,8 @@ def test_files_of_scores_need_the_flag(
     )
 
 
-def test_options_for_files_are_not_suggested_for_studies() -> None:
+def test_options_for_files_are_not_suggested_for_studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     assert "made elsewhere: rlottery compare --csv FILE --dense ..." in refusal("compare", "a.yaml", "--dense", "full")
 
 

@@ -45,6 +45,8 @@ def do(message: dict[str, Any], job: dict[str, Any]) -> tuple[int, str | None]:
         (data / f"killed-{seed}").touch()
         os.kill(os.getpid(), signal.SIGKILL)
     if seed == SILENT:
+        while (data / "wait").exists():
+            time.sleep(0.01)
         return 3, None
     if seed == LEAVES:
         return 0, None

@@ -117,13 +117,17 @@ def test_a_failure_is_told_with_its_log_and_stops_no_other(tmp_path: Path, seed:
 def test_a_failure_is_recorded_by_the_process_that_has_the_run(tmp_path: Path, is_lost: bool) -> None:
     tracked = plan(tmp_path, SILENT)
     files = tracked[0].job.files
+    wait = tracked[0].job.config.data / "wait"
     with WorkPlace(Store(tracked[0].job.config.data)) as place:
         place.enter([files])
+        wait.touch()
 
         def lose() -> bool:
-            if is_lost and tracked[0].state is JobState.RUNNING:  # another machine takes the run over
-                newest = max(files.lock.parent.glob("dense.lock.*"))
-                newest.rename(newest.with_suffix(f".{int(newest.suffix[1:]) + 1:09}"))
+            if tracked[0].state is JobState.RUNNING and wait.exists():
+                if is_lost:  # another machine takes the run over
+                    newest = max(files.lock.parent.glob("dense.lock.*"))
+                    newest.rename(newest.with_suffix(f".{int(newest.suffix[1:]) + 1:09}"))
+                wait.unlink()
             return False
 
         Executor(tracked, 1, stop_wanted=lose, backend=LocalBackend(place)).run()
