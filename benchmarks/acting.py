@@ -1,7 +1,8 @@
 """Microseconds to choose the actions of several environments: ``uv run python -m benchmarks.acting``.
 
 One core; SAC, 39 observations, 4 actions, 2 x 256 units, dense and at 90 % sparsity. Actions of n environments one
-after another, and all in one call, in turn; the least of many short measurements, which a busy machine disturbs least.
+after another, and all in one call, in turn, and the part of the network; the least of many short measurements, which a
+busy machine disturbs least. Writes benchmarks/results/acting.csv.
 """
 
 import time
@@ -11,6 +12,8 @@ from functools import partial
 import jax
 import numpy as np
 
+from benchmarks.machine import processor_name
+from benchmarks.result_tables import write_rows
 from rlottery.agents.algorithms import SACSetup
 from rlottery.agents.base import jax_key, kernels, nest_masks
 from rlottery.agents.description import Spec
@@ -55,21 +58,22 @@ def microseconds(*calls: Callable[[], object]) -> list[float]:
 
 def main() -> None:
     pin(0)
-    print(f"kernels: {find()}")
+    table: list[dict[str, object]] = []
     for name, sparsity in (("dense", 0.0), ("90 %", 0.9)):
         agent = learner(sparsity)
         for number in (1, 8, 16):
             rows = np.random.default_rng(1).normal(size=(number, SPEC.observation_size)).astype(np.float32)
-            alone, together, outputs, outputs_together = microseconds(
+            found = microseconds(
                 partial(one_by_one, agent, rows),
                 partial(agent.act_together, rows, 1),
                 partial(lambda of, given: [of(row) for row in given], agent.outputs, rows),
                 partial(agent.outputs_together, rows),
             )
-            print(
-                f"{name:6} n = {number:2}: {alone:6.1f} one by one, {together:6.1f} together; "
-                f"of that the network {outputs:6.1f} and {outputs_together:6.1f}"
-            )
+            names = ("one_by_one", "together", "network_one_by_one", "network_together")
+            taken = {f"{what}_us": round(of, 1) for what, of in zip(names, found, strict=True)}
+            of_agent = {"agent": name, "environments": number}
+            table.append({**of_agent, **taken, "processor": processor_name(), "kernels": str(find())})
+    write_rows("acting.csv", table)
 
 
 if __name__ == "__main__":
