@@ -2,11 +2,12 @@
 
     uv run --with mkl==2026.2.1 --with sparse-dot-mkl==0.9.10 python -m benchmarks.mkl_products
 
-Random masks, batches of 256. The kernels run a network of eight such layers, with biases and ReLU. MKL multiplies a
-matrix in the CSR format, prepared and analysed in advance, with activations in the order that suits it, whose rows are
-units: the same layer without bias and ReLU. sparse-dot-mkl, its usual interface in Python, makes MKL's matrix at each
-call. NumPy's product has all weights. All take turns in one pinned process. Writes benchmarks/results/mkl_products.csv:
-microseconds of a layer, medians over rounds, and medians of MKL's and NumPy's time over that of the kernels.
+Random masks, batches of 256. The kernels run a network of eight such layers, with biases and ReLU, in one call of JAX.
+MKL multiplies a matrix in the CSR format, made in advance, with or without its analysis (`mkl_sparse_optimize`), with
+activations in the order that suits it, whose rows are units: the same layer without bias and ReLU. sparse-dot-mkl, its
+usual interface in Python, makes MKL's matrix at each call. NumPy's product has all weights. All take turns in one
+pinned process. Writes benchmarks/results/mkl_products.csv: microseconds of a layer, medians over rounds, and medians of
+the others' time over that of the kernels.
 
 There is no row for training: MKL has no product that gives the gradients of the surviving weights alone.
 """
@@ -25,8 +26,7 @@ from typing import Any
 from benchmarks.machine import processor_name
 from benchmarks.ratios import units_per_second
 from benchmarks.result_tables import write_rows
-from rlottery.processes.children import child_environment
-from rlottery.study.execution.cores import pin
+from benchmarks.worker import Worker
 
 WIDTHS, SPARSITIES = (256, 1024), (0.8, 0.9, 0.95, 0.98)
 LAYERS, BATCH = 8, 256
@@ -76,11 +76,11 @@ def by_kernels(masks: list[Any]) -> Callable[[], object]:
     vector = jnp.asarray(generator.standard_normal(layout.size, np.float32))
     inputs = jnp.asarray(generator.standard_normal((BATCH, layout.widths[0]), np.float32))
     forward = jax.jit(lambda vector, inputs: compact_mlp(layout, "relu", vector, pattern, inputs, none))
-    return lambda: forward(vector, inputs)
+    return lambda: jax.block_until_ready(forward(vector, inputs))  # type: ignore[no-untyped-call]
 
 
-def by_mkl(masks: list[Any]) -> Callable[[], object]:
-    """The products of all layers, each with a matrix that MKL has analysed."""
+def by_mkl(masks: list[Any], *, analysed: bool) -> Callable[[], object]:
+    """The products of all layers, each with a matrix that MKL has or has not analysed."""
     import numpy as np
     import scipy.sparse
 
@@ -97,18 +97,21 @@ def by_mkl(masks: list[Any]) -> Callable[[], object]:
         starts, ends = rows.ctypes.data, rows.ctypes.data + rows.itemsize
         places = (ctypes.c_void_p(at) for at in (starts, ends, columns.ctypes.data, values.ctypes.data))
         check(mkl.mkl_sparse_s_create_csr(ctypes.byref(handle), 0, width, width, *places))
-        check(mkl.mkl_sparse_set_mm_hint(handle, NOT_TRANSPOSED, Description(GENERAL), ROW_MAJOR, BATCH, 1_000_000))
-        check(mkl.mkl_sparse_optimize(handle))
+        if analysed:
+            hint = (NOT_TRANSPOSED, Description(GENERAL), ROW_MAJOR, BATCH, 1_000_000)
+            check(mkl.mkl_sparse_set_mm_hint(handle, *hint))
+            check(mkl.mkl_sparse_optimize(handle))
         # mkl_sparse_s_mm(operation, alpha, A, description, layout, B, columns, ldb, beta, C, ldc)
         call = [NOT_TRANSPOSED, ctypes.c_float(1.0), handle, Description(GENERAL), ROW_MAJOR]
         call += [ctypes.c_void_p(inputs.ctypes.data), BATCH, BATCH, ctypes.c_float(0.0)]
         calls.append([*call, ctypes.c_void_p(outputs.ctypes.data), BATCH])
-    check(mkl.mkl_sparse_s_mm(*calls[0]))
-    np.testing.assert_allclose(outputs, layers[0] @ inputs, rtol=1e-3, atol=1e-3)
+    for call, of_layer in zip(calls, layers, strict=True):
+        check(mkl.mkl_sparse_s_mm(*call))
+        np.testing.assert_allclose(outputs, of_layer @ inputs, rtol=1e-3, atol=1e-3)
 
     def once() -> object:
         for call in calls:
-            mkl.mkl_sparse_s_mm(*call)
+            check(mkl.mkl_sparse_s_mm(*call))
         return kept
 
     return once
@@ -124,6 +127,7 @@ def by_sparse_dot_mkl(masks: list[Any]) -> Callable[[], object]:
     inputs = generator.standard_normal((len(masks[0]), BATCH), np.float32)
     outputs = np.empty_like(inputs)
     layers = [scipy.sparse.csr_array(mask.T * generator.standard_normal(mask.shape, np.float32)) for mask in masks]
+    np.testing.assert_allclose(dot_product_mkl(layers[0], inputs), layers[0] @ inputs, rtol=1e-3, atol=1e-3)
     return lambda: [dot_product_mkl(layer, inputs, out=outputs) for layer in layers]
 
 
@@ -143,31 +147,40 @@ def check(status: int) -> None:
         raise RuntimeError(f"MKL returns status {status}")
 
 
+def compare(width: int, sparsity: float) -> dict[str, object]:
+    """A row of the table, measured in this process."""
+    os.environ["MKL_RT"] = str(library())
+    masks = random_masks(width, sparsity)
+    works = {
+        "kernels": by_kernels(masks),
+        "mkl": by_mkl(masks, analysed=False),
+        "mkl_analysed": by_mkl(masks, analysed=True),
+        "sparse_dot_mkl": by_sparse_dot_mkl(masks),
+        "numpy_dense": by_numpy(masks),
+    }
+    for work in works.values():
+        work()
+    rounds = [
+        {name: 1e6 / LAYERS / units_per_second(work, SECONDS) for name, work in works.items()} for _ in range(ROUNDS)
+    ]
+    medians = {f"{name}_us": round(statistics.median(taken[name] for taken in rounds), 1) for name in works}
+    others = {
+        f"{name}_over_kernels": round(statistics.median(taken[name] / taken["kernels"] for taken in rounds), 2)
+        for name in works
+        if name != "kernels"
+    }
+    return {"width": width, "sparsity": sparsity, **medians, **others, "processor": processor_name()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--core", type=int, default=0, help="the core to measure on")
     given = parser.parse_args()
-    os.environ |= child_environment()
-    pin(given.core)
-
-    os.environ["MKL_RT"] = str(library())
-    ways = {"kernels": by_kernels, "mkl": by_mkl, "sparse_dot_mkl": by_sparse_dot_mkl, "numpy_dense": by_numpy}
-    rows: list[dict[str, object]] = []
-    for width, sparsity in product(WIDTHS, SPARSITIES):
-        masks = random_masks(width, sparsity)
-        works = {name: way(masks) for name, way in ways.items()}
-        for work in works.values():
-            work()
-        rounds = [
-            {name: 1e6 / LAYERS / units_per_second(work, SECONDS) for name, work in works.items()}
-            for _ in range(ROUNDS)
+    with Worker(given.core) as worker:
+        rows = [
+            worker.ask("benchmarks.mkl_products:compare", width=width, sparsity=sparsity)
+            for width, sparsity in product(WIDTHS, SPARSITIES)
         ]
-        medians = {f"{name}_us": round(statistics.median(taken[name] for taken in rounds), 1) for name in ways}
-        others = {
-            f"{name}_over_kernels": round(statistics.median(taken[name] / taken["kernels"] for taken in rounds), 2)
-            for name in ("mkl", "sparse_dot_mkl", "numpy_dense")
-        }
-        rows.append({"width": width, "sparsity": sparsity, **medians, **others, "processor": processor_name()})
     write_rows("mkl_products.csv", rows)
 
 

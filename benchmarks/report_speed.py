@@ -4,8 +4,8 @@
 
 Masks have the sizes of SAC with 2 x 256 units on Meta-World. There are no videos: they need a task that can be
 rendered, and are made only once. Prints the seconds from the start of Python to the last file, the median of three
-reports, and the most resident memory of the process, without those that help it to draw. Writes them to
-benchmarks/results/report_speed.csv.
+reports, and the most resident memory of its largest process. Writes them to benchmarks/results/report_speed.csv. Linux
+only: elsewhere a process can't be bound to cores.
 """
 
 import os
@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -56,19 +57,15 @@ def main() -> None:
 
 
 def report(config: str, cores: Sequence[int]) -> tuple[float, float]:
-    """Seconds of a report on these cores, and the most MiB of its process."""
+    """Seconds of a report on these cores, and the most MiB of its largest process."""
     began = time.perf_counter()
-    process = subprocess.Popen([*COMMAND, config], stdout=subprocess.DEVNULL, preexec_fn=lambda: _use(cores))
+    bind = partial(os.sched_setaffinity, 0, cores)
+    process = subprocess.Popen([*COMMAND, config], stdout=subprocess.DEVNULL, preexec_fn=bind)
     _, status, used = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - began
-    if status:
-        raise SystemExit(f"rlottery report ended with status {status}.")
+    seconds, process.returncode = time.perf_counter() - began, os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"rlottery report ended with exit code {process.returncode}.")
     return seconds, used.ru_maxrss / 1024
-
-
-def _use(cores: Sequence[int]) -> None:
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cores)
 
 
 def arms() -> dict[str, tuple[str, float]]:

@@ -31,9 +31,8 @@ class Adam:
     def step(self, gradient: Any, state: optax.OptState, weights: Any, masks: Any) -> tuple[Any, optax.OptState]:
         """The weights and the state after one step. Pruned weights and their moments stay zero.
 
-        The kernels give the bits of XLA's program for optax. They are used where that program is known to be the same
-        for all shapes: not for masks, which XLA fuses with the step, nor where the portable kernels lack its
-        instructions.
+        The kernels do it for compact networks without masks, with AVX2 or AVX-512, and give the bits of optax's
+        program. Otherwise optax does it: XLA fuses masks with the step, and then rounds in another way.
 
         Args:
             masks: of the group's kernels; {} if it is dense, or has only its survivors.

@@ -146,6 +146,10 @@ class ChildCall:
             raise _error(*content)
         return content
 
+    def is_running(self) -> bool:
+        """Whether the process has not ended yet."""
+        return self._process.poll() is None
+
     def end(self) -> None:
         """End the process, if it still runs, and all that it has started."""
         end_families([(self._process, self._mark)], END_SECONDS)
@@ -166,7 +170,8 @@ _running: list[ChildCall] = []
 
 
 @at_end
-def _end_all() -> None:
+def end_calls() -> None:
+    """End the processes of all calls, with everything that they have started."""
     end_families([(call._process, call._mark) for call in _running], END_SECONDS)
 
 

@@ -30,7 +30,7 @@ from rlottery.report.wording import BOOTSTRAP, METRIC_NAMES, last_evaluations, p
 from rlottery.storage.paths import DENSE
 
 _MANY_ROWS = 40
-"""From so many arms of tasks with masks on, other processes are worth their start: a figure has a row for each."""
+"""With so many masks (arms times tasks), drawing takes longer than starting a process: figures have a row for each."""
 
 
 @dataclass(frozen=True)

@@ -336,7 +336,8 @@ bool steps(const Kernels& kernels) {
 int main(int count, char** arguments) {
   int networks = count > 1 ? std::atoi(arguments[1]) : 100;
   for (int n = 0; n < networks; n++)
-    if (!agrees(RLOTTERY_TESTED) || !draws_numbers(RLOTTERY_TESTED) || !steps(RLOTTERY_TESTED)) return std::printf("network %d\n", n), 1;
+    if (!agrees(RLOTTERY_TESTED) || !draws_numbers(RLOTTERY_TESTED) || !steps(RLOTTERY_TESTED))
+      return std::printf("network %d\n", n), 1;
   std::printf("%d networks agree\n", networks);
   return 0;
 }

@@ -45,7 +45,8 @@ def do(message: dict[str, Any], job: dict[str, Any]) -> tuple[int, str | None]:
         (data / f"killed-{seed}").touch()
         os.kill(os.getpid(), signal.SIGKILL)
     if seed == SILENT:
-        while (data / "wait").exists():
+        deadline = time.monotonic() + 60
+        while (data / "wait").exists() and time.monotonic() < deadline:
             time.sleep(0.01)
         return 3, None
     if seed == LEAVES:

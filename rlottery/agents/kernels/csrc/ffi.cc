@@ -131,7 +131,7 @@ ffi::Error run_normals(ffi::BufferR1<ffi::U32> key, ffi::Result<Vector> numbers)
   return ffi::Error::Success();
 }
 
-// The results are the memory of the arguments, if XLA can do without these.
+// The results have the memory of the arguments, unless something else still reads these.
 ffi::Error run_adam(ffi::Span<const float> numbers, Vector gradient, Vector shares, Vector weights, Vector mean,
                     Vector square, ffi::Result<Vector> new_weights, ffi::Result<Vector> new_mean,
                     ffi::Result<Vector> new_square, bool divides) {

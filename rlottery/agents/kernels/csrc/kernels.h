@@ -941,8 +941,9 @@ void normals(const uint32_t key[2], int64_t count, float* to) {
 
 // ---- Adam ---------------------------------------------------------------------------------------------------------
 
-// A number divided by another one, with its reciprocal: the correctly rounded quotient, if numbers are not so small that
-// their rounding errors are flushed to zero (Markstein 1990, "Computation of elementary functions").
+// A number divided by another one, with its reciprocal. This is the correctly rounded quotient (Markstein 1990,
+// "Computation of elementary functions"), but for numbers below 1e-30, whose rounding errors are flushed to zero. Their
+// roots are far below Adam's epsilon.
 RLOTTERY_INLINE Vec quotient(Vec number, float divisor, float reciprocal) {
 #if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
   Vec close = number * reciprocal, exact = fused(fused(-close, splat(divisor), number), splat(reciprocal), close);
@@ -954,30 +955,30 @@ RLOTTERY_INLINE Vec quotient(Vec number, float divisor, float reciprocal) {
 
 // It rounds as XLA does in optax's `adam` on processors with fused multiplications and additions (jaxlib 0.10.2).
 template <bool kDivides>
-RLOTTERY_INLINE void adam_vector(const AdamStep& step, Vec gradient, float* weights, float* mean, float* square) {
+RLOTTERY_INLINE void adam_vector(const AdamStep& step, const float (&reciprocal)[2], Vec gradient, float* weights,
+                                 float* mean, float* square) {
   Vec m = fused(gradient, splat(step.rest[0]), load(mean) * step.decay[0]);
   Vec v = fused(gradient * gradient, splat(step.rest[1]), load(square) * step.decay[1]);
   store(mean, m);
   store(square, v);
-  float reciprocal[2] = {1.0f / step.share[0], 1.0f / step.share[1]};
   Vec root = square_root(kDivides ? quotient(v, step.share[1], reciprocal[1]) : v * reciprocal[1]) + step.epsilon;
   Vec direction = kDivides ? m / (root * step.share[0]) : (m * reciprocal[0]) / root;
   store(weights, fused(direction, splat(step.change), load(weights)));
 }
 
 template <bool kDivides>
-void adam_steps(const AdamStep& step, int64_t count, const float* gradient, float* weights, float* mean,
-                float* square) {
+void adam_steps(const AdamStep step, int64_t count, const float* gradient, float* weights, float* mean, float* square) {
+  const float reciprocal[2] = {1.0f / step.share[0], 1.0f / step.share[1]};
   int64_t whole = count / kWidth * kWidth;
   for (int64_t i = 0; i < whole; i += kWidth)
-    adam_vector<kDivides>(step, load(gradient + i), weights + i, mean + i, square + i);
+    adam_vector<kDivides>(step, reciprocal, load(gradient + i), weights + i, mean + i, square + i);
   float* const all[3] = {weights, mean, square};
   float last[4][kWidth] = {};
   for (int64_t c = whole; c < count; c++) {
     last[3][c - whole] = gradient[c];
     for (int n = 0; n < 3; n++) last[n][c - whole] = all[n][c];
   }
-  adam_vector<kDivides>(step, load(last[3]), last[0], last[1], last[2]);
+  adam_vector<kDivides>(step, reciprocal, load(last[3]), last[0], last[1], last[2]);
   for (int64_t c = whole; c < count; c++)
     for (int n = 0; n < 3; n++) all[n][c] = last[n][c - whole];
 }
