@@ -10,10 +10,13 @@ and with full layers, and the median and the quartiles of their ratio.
 import argparse
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.ratios import summarise
 from rlottery.processes.children import child_environment
@@ -25,22 +28,27 @@ WIDTHS, BATCH = (256, 256, 256), 256
 DENSITIES = (0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 1.0)
 
 
+def random_masks(generator: np.random.Generator, widths: Sequence[int], density: float) -> list[NDArray[np.bool_]]:
+    """A mask (inputs, outputs) for each layer, which keeps this share of its weights."""
+    masks = []
+    for shape in pairwise(widths):
+        flat = np.zeros(shape[0] * shape[1], np.bool_)
+        flat[generator.permutation(flat.size)[: round(density * flat.size)]] = True
+        masks.append(flat.reshape(shape))
+    return masks
+
+
 def passes(density: float, *, sparse: bool) -> Callable[[], object]:
     """A function that does one forward and one backward pass."""
     import jax
     import jax.numpy as jnp
-    import numpy as np
 
     from rlottery.agents.kernels.layout import layout_of, pattern_of
     from rlottery.agents.kernels.native import compact_mlp
 
     generator = np.random.default_rng(0)
-    masks: list[Any] = []
-    for shape in pairwise(WIDTHS):
-        flat = np.zeros(shape[0] * shape[1], np.bool_)
-        flat[generator.permutation(flat.size)[: round(density * flat.size)]] = True
-        masks.append(flat.reshape(shape))
-    held = masks if sparse else [None] * len(masks)
+    masks = random_masks(generator, WIDTHS, density)
+    held: list[Any] = masks if sparse else [None] * len(masks)
     layout = layout_of(WIDTHS, held)
     pattern = jnp.asarray(pattern_of(layout, held))
     kept = jnp.asarray(np.concatenate([part for m in masks for part in (m.reshape(-1), np.ones(m.shape[1], np.bool_))]))

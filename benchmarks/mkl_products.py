@@ -23,10 +23,19 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse
+
+from benchmarks.break_even import random_masks
 from benchmarks.machine import processor_name
 from benchmarks.ratios import units_per_second
 from benchmarks.result_tables import write_rows
 from benchmarks.worker import Worker
+from rlottery.agents.kernels.layout import layout_of, pattern_of
+from rlottery.agents.kernels.library import register
+from rlottery.agents.kernels.native import compact_mlp
 
 WIDTHS, SPARSITIES = (256, 1024), (0.8, 0.9, 0.95, 0.98)
 LAYERS, BATCH = 8, 256
@@ -47,22 +56,8 @@ def library() -> Path:
     return Path(str(next(file.locate() for file in files if file.name.startswith("libmkl_rt"))))
 
 
-def random_masks(width: int, sparsity: float) -> list[Any]:
-    """A mask (inputs, outputs) for each layer."""
-    import numpy as np
-
-    generator, masks = np.random.default_rng(0), []
-    for _ in range(LAYERS):
-        flat = np.zeros(width * width, np.bool_)
-        flat[generator.permutation(flat.size)[: round((1 - sparsity) * flat.size)]] = True
-        masks.append(flat.reshape(width, width))
-    return masks
-
-
 def aligned(array: Any) -> Any:
     """The array at a multiple of 64 bytes, as JAX's are: MKL's product takes up to twice as long at other places."""
-    import numpy as np
-
     memory = np.empty(array.nbytes + 64, np.uint8)
     start = -memory.ctypes.data % 64
     copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
@@ -72,14 +67,6 @@ def aligned(array: Any) -> Any:
 
 def by_kernels(masks: list[Any]) -> Callable[[], object]:
     """The forward pass of a network with these masks."""
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
-
-    from rlottery.agents.kernels.layout import layout_of, pattern_of
-    from rlottery.agents.kernels.library import register
-    from rlottery.agents.kernels.native import compact_mlp
-
     register()
     generator = np.random.default_rng(1)
     layout = layout_of([len(masks[0])] * (LAYERS + 1), masks)
@@ -92,9 +79,6 @@ def by_kernels(masks: list[Any]) -> Callable[[], object]:
 
 def by_mkl(masks: list[Any], *, analysed: bool) -> Callable[[], object]:
     """The products of all layers, each with a matrix that MKL has or has not analysed."""
-    import numpy as np
-    import scipy.sparse
-
     mkl = ctypes.CDLL(os.environ["MKL_RT"])
     width, generator = len(masks[0]), np.random.default_rng(1)
     inputs, outputs = aligned(generator.standard_normal((2, width, BATCH), np.float32))
@@ -130,9 +114,6 @@ def by_mkl(masks: list[Any], *, analysed: bool) -> Callable[[], object]:
 
 def by_sparse_dot_mkl(masks: list[Any]) -> Callable[[], object]:
     """The products of all layers, as users of Python write them."""
-    import numpy as np
-    import scipy.sparse
-
     dot_product_mkl = importlib.import_module("sparse_dot_mkl").dot_product_mkl
     generator = np.random.default_rng(1)
     inputs, outputs = aligned(generator.standard_normal((2, len(masks[0]), BATCH), np.float32))
@@ -143,8 +124,6 @@ def by_sparse_dot_mkl(masks: list[Any]) -> Callable[[], object]:
 
 def by_numpy(masks: list[Any]) -> Callable[[], object]:
     """The products of all layers with all weights."""
-    import numpy as np
-
     generator = np.random.default_rng(1)
     inputs, outputs = aligned(generator.standard_normal((2, BATCH, len(masks[0])), np.float32))
     layers = [generator.standard_normal(mask.shape, np.float32) for mask in masks]
@@ -160,7 +139,7 @@ def check(status: int) -> None:
 def compare(width: int, sparsity: float) -> dict[str, object]:
     """A row of the table, measured in this process."""
     os.environ["MKL_RT"] = str(library())
-    masks = random_masks(width, sparsity)
+    masks: list[Any] = random_masks(np.random.default_rng(0), [width] * (LAYERS + 1), 1 - sparsity)
     works = {
         "kernels": by_kernels(masks),
         "mkl": by_mkl(masks, analysed=False),

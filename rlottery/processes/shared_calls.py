@@ -62,12 +62,12 @@ def call_all(own: Sequence[Callable[[], T]], shared: Sequence[Callable[[], T]], 
 
 def call_untaken(folder: str) -> None:
     """In another process: call what nobody has taken yet. Each result is written to a file of its own at once."""
-    place, calls = Path(folder), pickle.loads((Path(folder) / _CALLS).read_bytes())
-    for number, call in enumerate(calls):
-        if _take(place, number):
-            written = place / f"{number}.partial"
+    shared = Path(folder)
+    for place, call in enumerate(pickle.loads((shared / _CALLS).read_bytes())):
+        if _take(shared, place):
+            written = shared / f"{place}.partial"
             written.write_bytes(pickle.dumps(call()))
-            written.rename(place / f"{number}.result")
+            written.rename(shared / f"{place}.result")
 
 
 def _take(folder: Path, place: int) -> bool:

@@ -1,10 +1,9 @@
 """The figures of the page with their captions."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import chain
 from typing import Any
 
 from markupsafe import Markup
@@ -143,7 +142,7 @@ def page_figures(contents: Contents, look: Mapping[str, Look], processes: int = 
         processes: how many may draw at once, where there is much to draw.
     """
     planned = {
-        "sparsity": [*_over_all_tasks(contents, look), *_over_sparsity(contents, look)],
+        "sparsity": _sparsity_figures(contents, look),
         "curves": [_curves(contents, scores, look) for scores in contents.scores if _has_curves(contents, scores)],
         "across": _across(contents, look),
         "masks": _mask_figures(contents, look),
@@ -158,27 +157,31 @@ def page_figures(contents: Contents, look: Mapping[str, Look], processes: int = 
 def main_figure(contents: Contents) -> PageFigure | None:
     """The figure that shows most: normalised scores over sparsity, or the scores of the only task; None without any."""
     look = looks(contents.scores)
-    drawn = (plan() for plan in chain(_over_all_tasks(contents, look), _over_sparsity(contents, look)))
+    drawn = (plan() for plan in _sparsity_figures(contents, look))
     return next((figure for figure in drawn if figure is not None), None)
 
 
-def _over_sparsity(contents: Contents, look: Mapping[str, Look]) -> Iterator[_Planned]:
-    for scores in contents.scores:
-        task = scores.task
-        shown = [a for a in scores.arms if a.arm == DENSE or (a.arm in look and look[a.arm].sparsity is not None)]
-        n = _n((len(arm.scores) for arm in shown), len(contents.seeds), "seed", "per arm")
-        arms = {arm.arm for arm in shown}
-        diverged = sum(run.status == "diverged" and run.arm in arms for run in scores.every_run)
-        verb = "counts" if diverged == 1 else "count"
-        counted = f" {plural(diverged, 'run')} diverged and {verb} with the score of untrained agents."
-        yield _Planned(
-            f"sparsity-{file_name(task)}",
-            task,
-            f"{task}: mean {METRIC_NAMES[scores.metric]} of {n}, with its {BOOTSTRAP}; dots: single seeds. "
-            f"Score: {last_evaluations(contents.score_evaluations)} of a run.{counted if diverged else ''}",
-            partial(over_sparsity.score_over_sparsity, scores, look, LIGHT),
-            _marks(arms, look),
-        )
+def _sparsity_figures(contents: Contents, look: Mapping[str, Look]) -> list[_Planned]:
+    """Scores over sparsity: of all tasks if there are several, and of each task."""
+    return [*_over_all_tasks(contents, look), *(_over_sparsity(contents, scores, look) for scores in contents.scores)]
+
+
+def _over_sparsity(contents: Contents, scores: TaskScores, look: Mapping[str, Look]) -> _Planned:
+    task = scores.task
+    shown = [a for a in scores.arms if a.arm == DENSE or (a.arm in look and look[a.arm].sparsity is not None)]
+    n = _n((len(arm.scores) for arm in shown), len(contents.seeds), "seed", "per arm")
+    arms = {arm.arm for arm in shown}
+    diverged = sum(run.status == "diverged" and run.arm in arms for run in scores.every_run)
+    verb = "counts" if diverged == 1 else "count"
+    counted = f" {plural(diverged, 'run')} diverged and {verb} with the score of untrained agents." if diverged else ""
+    return _Planned(
+        f"sparsity-{file_name(task)}",
+        task,
+        f"{task}: mean {METRIC_NAMES[scores.metric]} of {n}, with its {BOOTSTRAP}; dots: single seeds. "
+        f"Score: {last_evaluations(contents.score_evaluations)} of a run.{counted}",
+        partial(over_sparsity.score_over_sparsity, scores, look, LIGHT),
+        _marks(arms, look),
+    )
 
 
 def _has_curves(contents: Contents, scores: TaskScores) -> bool:
@@ -209,12 +212,12 @@ def _curves(contents: Contents, scores: TaskScores, look: Mapping[str, Look]) ->
     )
 
 
-def _over_all_tasks(contents: Contents, look: Mapping[str, Look]) -> Iterator[_Planned]:
+def _over_all_tasks(contents: Contents, look: Mapping[str, Look]) -> list[_Planned]:
     """Normalised scores over sparsity, if there are several tasks."""
     arms, tasks, n, without = _on_the_same_tasks(contents)
     if tasks < 2:
-        return
-    yield _Planned(
+        return []
+    figure = _Planned(
         "normalised-over-sparsity",
         "All tasks",
         f"All tasks: normalised score (0 = untrained, 1 = dense), mean over {plural(tasks, 'task')} ({n}), with its "
@@ -222,6 +225,7 @@ def _over_all_tasks(contents: Contents, look: Mapping[str, Look]) -> Iterator[_P
         partial(over_sparsity.normalised_over_sparsity, arms, look, LIGHT),
         _marks((arm.arm for arm in arms), look),
     )
+    return [figure]
 
 
 def _marks(arms: Iterable[str], look: Mapping[str, Look]) -> str:

@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 
 from rlottery.processes import shared_calls
 from rlottery.processes.shared_calls import call_all
-from tests.waiting import wait_until_dead
+from tests.waiting import wait_for, wait_until_dead
 
 HANGS = """
 import sys, time
@@ -27,11 +26,9 @@ call_all([partial(time.sleep, 600)], [partial(Path(sys.argv[1]).touch), partial(
 """
 
 
-def wait_for(path: Path) -> int:
-    deadline = time.monotonic() + 60
-    while not path.exists():
-        assert time.monotonic() < deadline, path
-        time.sleep(0.01)
+def exists(path: Path) -> int:
+    """1, once the file is there."""
+    wait_for(path.exists)
     return 1
 
 
@@ -39,7 +36,7 @@ def note_and_wait(path: Path, other: Path) -> int:
     """The process that calls it."""
     with path.open("a") as file:
         file.write("called\n")
-    wait_for(other)
+    wait_for(other.exists)
     return os.getpid()
 
 
@@ -79,7 +76,7 @@ def test_each_call_is_made_once_and_several_processes_make_them(tmp_path: Path) 
 
 def test_others_begin_while_own_calls_are_made(tmp_path: Path) -> None:
     begun = tmp_path / "begun"
-    found = call_all([partial(wait_for, begun)], [partial(note_and_wait, begun, begun), os.getpid], 2)
+    found = call_all([partial(exists, begun)], [partial(note_and_wait, begun, begun), os.getpid], 2)
     assert found[1] != os.getpid()
 
 
@@ -87,7 +84,7 @@ def test_others_begin_while_own_calls_are_made(tmp_path: Path) -> None:
 def test_what_others_leave_undone_is_called_here(odd: Callable[[int, Path], int], tmp_path: Path) -> None:
     taken, me = tmp_path / "taken", os.getpid()
     shared = [os.getpid, partial(odd, me, taken), *[partial(int, text) for text in "12"]]
-    _, first, *rest = call_all([partial(wait_for, taken)], shared, 2)
+    _, first, *rest = call_all([partial(exists, taken)], shared, 2)
     assert first != me  # what it had done before is kept
     assert rest == [me, 1, 2]
 
@@ -116,7 +113,7 @@ def test_one_that_hangs_or_loses_its_results_is_not_waited_for(tmp_path: Path, m
     taken, never = tmp_path / "taken", tmp_path / "never"
 
     def end() -> int:
-        wait_for(taken)
+        wait_for(taken.exists)
         monkeypatch.setattr(shared_calls.pickle, "loads", unreadable)
         return 0
 
@@ -138,7 +135,7 @@ def test_nothing_is_left_when_it_is_stopped(tmp_path: Path) -> None:
     folder.mkdir()
     environment = dict(os.environ) | {"TMPDIR": str(folder)}
     process = subprocess.Popen([sys.executable, "-c", HANGS, str(taken)], env=environment, start_new_session=True)
-    wait_for(taken)
+    wait_for(taken.exists)
     assert list(folder.iterdir())
     process.send_signal(signal.SIGTERM)
     process.wait(60)

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import time
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Collection
@@ -35,6 +34,7 @@ from rlottery.report.headline import headline
 from rlottery.report.page import page_environment, page_files, report_html
 from rlottery.report.summary import summarise
 from tests.report.contents import ARMS, GIF, SPARSITIES, TASKS, TICKETS, contents, empty, renamed
+from tests.waiting import wait_for
 
 VOID = {"meta", "input", "img", "br", "hr", "link"}
 
@@ -154,7 +154,7 @@ def test_figures_of_masks_and_over_tasks_are_drawn_by_several_processes(
     plan = next(one for one in shared if one.name == "mask-idle-units")
     drawn = tmp_path / "drawn"
     calls: list[Any] = [plan, partial(own_number, drawn), int]
-    _, figure, other, _ = shared_calls.call_all([partial(wait_until_there, drawn)], calls, processes=2)
+    _, figure, other, _ = shared_calls.call_all([partial(wait_for, drawn.exists)], calls, processes=2)
     assert other != os.getpid()
     mine = plan()
     assert figure.drawn == mine.drawn and figure.inlined == mine.inlined
@@ -164,13 +164,6 @@ def test_figures_of_masks_and_over_tasks_are_drawn_by_several_processes(
 def own_number(path: Path) -> int:
     path.touch()
     return os.getpid()
-
-
-def wait_until_there(path: Path) -> None:
-    deadline = time.monotonic() + 120
-    while not path.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 class TestThePage:

@@ -1,19 +1,26 @@
 """Agents of middling size, its tickets, and plausible transitions, for the tests of compact training."""
 
+import os
+import subprocess
+import sys
 from functools import cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from rlottery.agents.base import kernels, nest_masks, to_arrays
 from rlottery.agents.description import Spec
+from rlottery.agents.kernels.library import VARIABLE
 from rlottery.pruning.masks import GroupMask
 from rlottery.pruning.prune import Rule, prune
 from rlottery.storage.transitions import one_hot
+from rlottery.training.compilation import compile_update, compiler_options
 from rlottery.training.learner import CpuLearner
 from tests.cases import SAC, Case
+from tests.compiler_options import AS_USERS_HAVE_IT
 
 SPEC = Spec(observation_size=11, action_size=3)
 BATCH_SIZE, ROLLOUT = 50, 150
@@ -93,6 +100,34 @@ def rollout(case: Case) -> np.ndarray:
     """A rollout as rows, whose episodes all end by terminating."""
     rows = np.concatenate(transitions(3, case))
     return np.concatenate([rows, rows[:, -1:]], axis=1)
+
+
+def call_with(instruction_set: str, function: str) -> None:
+    """Call ``module:function`` in a process whose kernels have this instruction set; skip the test if there is none.
+
+    In a process of its own, because the choice is made once.
+    """
+    module, _, name = function.partition(":")
+    code = (
+        "from importlib import import_module\n"
+        "from rlottery.agents.kernels.library import find, register\n"
+        "print(find().instruction_set, find().why)\n"
+        "if find().usable:\n"
+        "    register()\n"
+        f"    import_module({module!r}).{name}()\n"
+    )
+    environment = dict(os.environ) | {VARIABLE: instruction_set}
+    told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=600)
+    assert told.returncode == 0, told.stderr
+    if not told.stdout.startswith(instruction_set):
+        pytest.skip(told.stdout.strip())
+
+
+def compile_as_users_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compile the updates of later learners anew, with the options of XLA that the tests otherwise change."""
+    options = compiler_options() | AS_USERS_HAVE_IT
+    monkeypatch.setattr("rlottery.training.compilation.compiler_options", lambda: options)
+    monkeypatch.setattr("rlottery.training.learner.compile_update", compile_update.__wrapped__)
 
 
 def arrays(state: Any) -> dict[str, np.ndarray]:

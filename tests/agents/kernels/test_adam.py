@@ -1,8 +1,5 @@
 """A step of Adam by the kernels is that of XLA's program for optax, to the bit."""
 
-import os
-import subprocess
-import sys
 from functools import partial
 from typing import Any
 
@@ -13,10 +10,10 @@ import pytest
 
 from rlottery.agents.adam import Adam
 from rlottery.agents.kernels.layout import Layout
-from rlottery.agents.kernels.library import INSTRUCTION_SETS, PORTABLE, VARIABLE, find, register
+from rlottery.agents.kernels.library import INSTRUCTION_SETS, PORTABLE, find, register
 from rlottery.agents.kernels.native import Compact
-from rlottery.training.compilation import compile_update, compiler_options
-from tests.agents.kernels.agents import arrays, fresh, learner, ticket, transitions
+from rlottery.training.compilation import compiler_options
+from tests.agents.kernels.agents import arrays, call_with, compile_as_users_do, fresh, learner, ticket, transitions
 from tests.cases import CASES, Case
 from tests.compiler_options import AS_USERS_HAVE_IT
 
@@ -67,20 +64,8 @@ def check_all() -> None:
 
 @pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
 def test_steps_are_those_of_optax(instruction_set: str) -> None:
-    """In a process of its own, as the choice is made once. With the portable kernels, they are optax's own."""
-    code = (
-        "from rlottery.agents.kernels.library import find, register\n"
-        "from tests.agents.kernels.test_adam import check_all\n"
-        "print(find().instruction_set)\n"
-        "if find().usable:\n"
-        "    register()\n"
-        "    check_all()\n"
-    )
-    environment = dict(os.environ) | {VARIABLE: instruction_set}
-    told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=600)
-    assert told.returncode == 0, told.stderr
-    if not told.stdout.startswith(instruction_set):
-        pytest.skip(told.stdout.strip())
+    """With the portable kernels, they are optax's own."""
+    call_with(instruction_set, f"{__name__}:check_all")
 
 
 def test_it_is_the_kernels_that_step() -> None:
@@ -95,9 +80,7 @@ def test_it_is_the_kernels_that_step() -> None:
 def test_updates_have_the_bits_of_those_in_which_optax_steps(
     make: Any, case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = compiler_options() | AS_USERS_HAVE_IT
-    monkeypatch.setattr("rlottery.training.compilation.compiler_options", lambda: options)
-    monkeypatch.setattr("rlottery.training.learner.compile_update", compile_update.__wrapped__)
+    compile_as_users_do(monkeypatch)
     ours = learner(make(case=case), kernels=True, case=case)
     batches = transitions(5, case=case)
     found = [ours.update(rows) for rows in batches]

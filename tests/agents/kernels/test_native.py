@@ -1,8 +1,5 @@
 """The kernels under JAX against NumPy at double precision."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -15,9 +12,10 @@ from hypothesis import strategies as st
 
 from rlottery.activations import ACTIVATIONS, Activation
 from rlottery.agents.kernels.layout import from_vector, layout_of, pattern_of, to_vector
-from rlottery.agents.kernels.library import INSTRUCTION_SETS, VARIABLE, find, register
+from rlottery.agents.kernels.library import INSTRUCTION_SETS, find, register
 from rlottery.agents.kernels.native import Compact, compact_mlp
 from rlottery.agents.networks import mlp, mlp_in_numpy
+from tests.agents.kernels.agents import call_with
 from tests.agents.kernels.networks import forward, gradients, random_network
 
 pytestmark = pytest.mark.skipif(not find().usable, reason=f"the kernels are {find()}")
@@ -136,30 +134,21 @@ def test_tanh_is_accurate_to_three_units_in_the_last_place() -> None:
     check_tanh()
 
 
+def check_small_networks() -> None:
+    networks: list[tuple[Any, ...]] = [
+        ([43, 64, 64, 1], [0.1] * 3, 100, 39, 1),
+        ([9, 33, 7], [None, 0.6], 65, 9, 2),
+        ([5, 70, 21, 3], [0.3, None, 0.2], 1, 0, 3),
+    ]
+    for network in networks:
+        for activation in ("relu", "tanh"):
+            check((*network, activation))
+    check_tanh()
+
+
 @pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
 def test_every_instruction_set_agrees(instruction_set: str) -> None:
-    """In a process of its own, as the choice is made once."""
-    code = (
-        "from rlottery.agents.kernels.library import find, register\n"
-        "from tests.agents.kernels import test_native as t\n"
-        "print(find().instruction_set, find().why)\n"
-        "if find().usable:\n"
-        "    register()\n"
-        "    for case in ([[43, 64, 64, 1], [.1] * 3, 100, 39, 1], [[9, 33, 7], [None, .6], 65, 9, 2],\n"
-        "                 [[5, 70, 21, 3], [.3, None, .2], 1, 0, 3]):\n"
-        "        for activation in ('relu', 'tanh'): t.check((*case, activation))\n"
-        "    t.check_tanh()\n"
-    )
-    told = subprocess.run(
-        [sys.executable, "-c", code],
-        env=dict(os.environ) | {VARIABLE: instruction_set},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert told.returncode == 0, told.stderr
-    if not told.stdout.startswith(instruction_set):
-        pytest.skip(told.stdout.strip())
+    call_with(instruction_set, f"{__name__}:check_small_networks")
 
 
 def test_only_what_is_asked_for_is_computed() -> None:

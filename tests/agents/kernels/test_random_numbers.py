@@ -12,7 +12,7 @@ from rlottery.agents.kernels.native import call
 from rlottery.agents.kernels.random_numbers import KERNELS, standard_normal
 from rlottery.agents.sac import SAC
 from rlottery.training.compilation import compile_update, compiler_options
-from tests.agents.kernels.agents import SETTINGS, SPEC, arrays, learner, ticket, transitions
+from tests.agents.kernels.agents import SETTINGS, SPEC, arrays, compile_as_users_do, learner, ticket, transitions
 from tests.cases import CASES, Case
 from tests.compiler_options import AS_USERS_HAVE_IT
 
@@ -88,9 +88,7 @@ def test_the_kernels_draw_in_updates() -> None:
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.name in ("sac", "td3")], ids=str)
 def test_updates_have_the_bits_of_those_for_which_jax_draws(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = compiler_options() | AS_USERS_HAVE_IT
-    monkeypatch.setattr("rlottery.training.compilation.compiler_options", lambda: options)
-    monkeypatch.setattr("rlottery.training.learner.compile_update", compile_update.__wrapped__)
+    compile_as_users_do(monkeypatch)
     ours = learner(ticket(0.7, case=case), kernels=True, case=case)
     monkeypatch.setattr("rlottery.training.learner.KERNELS", None)
     own = learner(ticket(0.7, case=case), kernels=True, case=case)
